@@ -1,0 +1,58 @@
+//! Cancellation and expiry, one act: ask the gateway, close there, then here.
+
+use serde_json::json;
+
+use crate::{CloseReason, EventType, Order, OrderState, OrderStatus, PaymentId, RuleError, Timestamp};
+
+impl Order {
+    /// Records that the order is to be closed, before any gateway is asked. An order with nothing open
+    /// is closed at once; else the caller closes the attempt and calls [`Order::finish_close`].
+    ///
+    /// A second call while one is under way changes nothing: the first reason stands.
+    pub fn begin_close(&mut self, reason: CloseReason, now: Timestamp, look_at: Timestamp, actor: &str) -> Result<(), RuleError> {
+        match self.status() {
+            OrderStatus::PendingPayment | OrderStatus::Paying => {}
+            OrderStatus::Closed => return Err(RuleError::Closed),
+            OrderStatus::Paid | OrderStatus::PartiallyRefunded | OrderStatus::Refunded => {
+                return Err(RuleError::AlreadyPaid);
+            }
+        }
+        if self.has_mismatch() {
+            return Err(RuleError::Mismatched);
+        }
+        if self.closing.is_none() && self.attempt().is_some() {
+            self.closing = Some(reason);
+            self.note_event(EventType::OrderClosing, json!({"reason": reason.name()}), actor);
+        }
+        if self.attempt().is_some() {
+            self.next_at = Some(look_at);
+            return Ok(());
+        }
+        self.close(reason, now, actor);
+        Ok(())
+    }
+
+    /// Closes the order once no attempt is open any more. Changes nothing while one is, or when the
+    /// order was paid meanwhile.
+    pub fn finish_close(&mut self, now: Timestamp, actor: &str) {
+        let Some(reason) = self.closing else { return };
+        if self.state == OrderState::PendingPayment {
+            self.close(reason, now, actor);
+        }
+    }
+
+    /// Records that an attempt is to be closed at its gateway; true when it is a new intent.
+    pub fn begin_attempt_close(&mut self, id: &PaymentId) -> Result<bool, RuleError> {
+        let payment = self.payment_mut(id)?;
+        let new = payment.is_open() && !payment.closing;
+        payment.closing = payment.is_open();
+        Ok(new)
+    }
+
+    fn close(&mut self, reason: CloseReason, now: Timestamp, actor: &str) {
+        self.state = OrderState::Closed { reason, at: now };
+        self.closing = None;
+        self.next_at = None;
+        self.note_event(EventType::OrderClosed, json!({"reason": reason.name()}), actor);
+    }
+}

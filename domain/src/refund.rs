@@ -1,0 +1,191 @@
+//! A refund: money of one payment on its way back.
+
+use serde::{Deserialize, Serialize};
+
+use crate::payment::{after_pending, after_unknown};
+use crate::{Duration, Money, PaymentId, RefundId, Timestamp};
+
+/// One refund of one payment. Its amount is reserved on the payment until it is decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Refund {
+    /// The gateway's `out_refund_no`.
+    pub id: RefundId,
+    /// Whose money it is.
+    pub payment: PaymentId,
+    /// How much.
+    pub amount: Money,
+    /// Why.
+    pub terms: RefundTerms,
+    /// Where it stands.
+    pub state: RefundState,
+    /// How often the gateway was asked since the last change of state.
+    pub asks: u32,
+    /// When the scheduler looks next; `None`: nothing is due of itself.
+    pub next_at: Option<Timestamp>,
+    /// When it was recorded.
+    pub created_at: Timestamp,
+}
+
+/// Why and by whom a refund was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefundTerms {
+    /// The reason, from a fixed list.
+    pub reason: RefundReason,
+    /// Free words for staff.
+    pub note: Option<String>,
+    /// A token's subject, or `payonce`.
+    pub requested_by: String,
+}
+
+/// Why money goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum RefundReason {
+    /// The customer asked.
+    CustomerRequest,
+    /// Bought twice.
+    Duplicate,
+    /// Cannot be delivered.
+    OutOfStock,
+    /// Not what was promised.
+    NotAsDescribed,
+    /// Not the customer's own doing.
+    Fraud,
+    /// Anything else.
+    Other,
+    /// The order did not need the money. Payonce alone gives this reason.
+    Surplus,
+}
+
+/// Where a refund stands. Accepted is not success: only a query or a notification is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefundState {
+    /// Recorded; to be sent, or to be sent again, with the same number.
+    Requested,
+    /// The gateway accepted it.
+    Processing,
+    /// The gateway was asked and no trusted answer came back. The money may have moved.
+    Unknown {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The money is back. Final.
+    Succeeded {
+        /// When, by the gateway.
+        at: Timestamp,
+    },
+    /// No money moved and none will under this number. Final.
+    Failed {
+        /// What the gateway said, in words that may be shown.
+        reason: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// [`RefundState`] without its facts, as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the states are described at RefundState")]
+pub enum RefundStatus {
+    Requested,
+    Processing,
+    Unknown,
+    Succeeded,
+    Failed,
+}
+
+impl RefundStatus {
+    const ALL: [RefundStatus; 5] =
+        [Self::Requested, Self::Processing, Self::Unknown, Self::Succeeded, Self::Failed];
+
+    /// The name in columns and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Requested => "REQUESTED",
+            Self::Processing => "PROCESSING",
+            Self::Unknown => "UNKNOWN",
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+        }
+    }
+
+    /// Reads [`RefundStatus::name`] back.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.name() == name)
+    }
+}
+
+impl RefundReason {
+    const ALL: [RefundReason; 7] = [
+        Self::CustomerRequest,
+        Self::Duplicate,
+        Self::OutOfStock,
+        Self::NotAsDescribed,
+        Self::Fraud,
+        Self::Other,
+        Self::Surplus,
+    ];
+
+    /// The name in columns, in the schema and in logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CustomerRequest => "CUSTOMER_REQUEST",
+            Self::Duplicate => "DUPLICATE",
+            Self::OutOfStock => "OUT_OF_STOCK",
+            Self::NotAsDescribed => "NOT_AS_DESCRIBED",
+            Self::Fraud => "FRAUD",
+            Self::Other => "OTHER",
+            Self::Surplus => "SURPLUS",
+        }
+    }
+
+    /// Reads [`RefundReason::name`] back.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|r| r.name() == name)
+    }
+}
+
+impl Refund {
+    /// The state without its facts.
+    pub fn status(&self) -> RefundStatus {
+        match self.state {
+            RefundState::Requested => RefundStatus::Requested,
+            RefundState::Processing => RefundStatus::Processing,
+            RefundState::Unknown { .. } => RefundStatus::Unknown,
+            RefundState::Succeeded { .. } => RefundStatus::Succeeded,
+            RefundState::Failed { .. } => RefundStatus::Failed,
+        }
+    }
+
+    /// Its amount is still reserved on the payment.
+    pub fn is_open(&self) -> bool {
+        !matches!(self.state, RefundState::Succeeded { .. } | RefundState::Failed { .. })
+    }
+
+    /// Counts one look that changed nothing and sets the next.
+    pub fn asked(&mut self, now: Timestamp) {
+        self.asks = self.asks.saturating_add(1);
+        self.next_at = self.next(now);
+    }
+
+    /// To be sent at `at`, with the same number.
+    pub fn send_at(&mut self, at: Timestamp) {
+        self.next_at = Some(at);
+    }
+
+    pub(crate) fn change(&mut self, state: RefundState, now: Timestamp) {
+        self.state = state;
+        self.asks = 0;
+        self.next_at = self.next(now);
+    }
+
+    fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        match self.state {
+            RefundState::Requested => Some(now + after_pending(self.asks.max(1))),
+            RefundState::Processing => Some(now + after_pending(self.asks)),
+            // A refund is never closed by age: once people have it, we still ask every day.
+            RefundState::Unknown { .. } => Some(now + after_unknown(self.asks).unwrap_or(Duration::days(1))),
+            RefundState::Succeeded { .. } | RefundState::Failed { .. } => None,
+        }
+    }
+}

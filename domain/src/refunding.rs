@@ -1,0 +1,155 @@
+//! Giving money back: reserve, send, learn what became of it.
+
+use serde_json::json;
+
+use crate::{
+    Duration, EventType, Gateway, Money, NumberKey, Order, OrderState, Payment, PaymentId, Refund, RefundId, RefundReason,
+    RefundState, RefundTerms, RuleError, Timestamp,
+};
+
+/// WeChat Pay: at most 50 refunds of one payment.
+const MAX_WECHAT_REFUNDS: usize = 50;
+
+/// The pause between two refunds of one payment: WeChat Pay wants a minute, Alipay three seconds.
+fn pause(gateway: Gateway) -> Duration {
+    match gateway {
+        Gateway::WechatPay => Duration::minutes(1),
+        Gateway::Alipay => Duration::seconds(3),
+    }
+}
+
+impl Order {
+    /// Reserves `amount` (all that is left when `None`) of what the winner brought and records the
+    /// refund. It may be sent at its `next_at`: now, or later when another was sent a moment ago.
+    pub fn request_refund(&mut self, id: RefundId, amount: Option<Money>, terms: RefundTerms, now: Timestamp) -> Result<(), RuleError> {
+        let OrderState::Paid { winner, .. } = &self.state else { return Err(RuleError::NotRefundable) };
+        let winner = winner.clone();
+        let maximum = self.refundable();
+        let amount = amount.unwrap_or(maximum);
+        if amount.currency != self.total.currency || amount.minor < 0 || (amount.minor == 0 && maximum.minor > 0) {
+            return Err(RuleError::AmountOutOfRange);
+        }
+        if maximum.minor == 0 && self.refunds.iter().all(|r| !r.is_open()) {
+            return Err(RuleError::NotRefundable);
+        }
+        if amount.minor > maximum.minor || amount.minor == 0 {
+            return Err(RuleError::ExceedsPaid { maximum });
+        }
+        self.reserve(&winner, id, amount, terms, now, now)
+    }
+
+    /// Records that the gateway accepted the refund.
+    pub fn refund_accepted(&mut self, id: &RefundId, now: Timestamp) {
+        let waits = self.refund(id).is_some_and(|r| matches!(r.state, RefundState::Requested | RefundState::Unknown { .. }));
+        if waits {
+            self.set_refund(id, RefundState::Processing, now, EventType::RefundAccepted);
+        }
+    }
+
+    /// Records that the gateway gave no trusted answer.
+    pub fn refund_unknown(&mut self, id: &RefundId, now: Timestamp) {
+        let sent = self.refund(id).is_some_and(|r| r.state == RefundState::Requested);
+        if sent {
+            self.set_refund(id, RefundState::Unknown { since: now }, now, EventType::RefundUnknown);
+        }
+    }
+
+    /// Records a verified success: the reservation becomes money given back.
+    pub fn refund_succeeded(&mut self, id: &RefundId, at: Timestamp, now: Timestamp) {
+        if let Some((payment, amount)) = self.open_refund(id) {
+            payment.refund_reserved -= amount;
+            payment.refunded += amount;
+            self.set_refund(id, RefundState::Succeeded { at }, now, EventType::RefundSucceeded);
+        }
+    }
+
+    /// Records a definite no: the reservation is free again.
+    pub fn refund_failed(&mut self, id: &RefundId, reason: String, now: Timestamp) {
+        if let Some((payment, amount)) = self.open_refund(id) {
+            payment.refund_reserved -= amount;
+            self.set_refund(id, RefundState::Failed { reason, at: now }, now, EventType::RefundFailed);
+        }
+    }
+
+    /// The gateway closed the refund without moving money: another number takes its reservation over.
+    pub fn refund_closed_by_gateway(&mut self, id: &RefundId, keys: &NumberKey, now: Timestamp) -> Result<(), RuleError> {
+        let Some(old) = self.refund(id).filter(|r| r.is_open()).cloned() else { return Ok(()) };
+        self.refund_failed(id, "The gateway closed the refund; another one takes over.".to_owned(), now);
+        let later = now + Duration::hours(1);
+        self.reserve(&old.payment, keys.next_refund(id), old.amount, old.terms, now, later)
+    }
+
+    /// The gateway was asked and nothing changed.
+    pub fn refund_asked(&mut self, id: &RefundId, now: Timestamp) {
+        if let Some(refund) = self.refunds.iter_mut().find(|r| r.id == *id) {
+            refund.asked(now);
+        }
+    }
+
+    /// Takes the payment's next slot for sending this refund: true when it may be sent now; else it is
+    /// scheduled for the slot it got.
+    pub fn take_refund_slot(&mut self, id: &RefundId, now: Timestamp) -> Result<bool, RuleError> {
+        let refund = self.refund(id).ok_or(RuleError::Unknown)?;
+        if refund.state != RefundState::Requested {
+            return Ok(false);
+        }
+        let payment = self.payment_mut(&refund.payment.clone())?;
+        let free_at = payment.refund_slot.map_or(now, |last| last + pause(payment.gateway()));
+        let free = free_at <= now;
+        if free {
+            payment.refund_slot = Some(now);
+        }
+        let refund = self.refunds.iter_mut().find(|r| r.id == *id).ok_or(RuleError::Unknown)?;
+        // Sent now: the next look is only for the case that we never hear the answer.
+        refund.send_at(if free { now + Duration::seconds(20) } else { free_at });
+        Ok(free)
+    }
+
+    /// A definite "not yet" of the gateway, or it never left us: the same number again.
+    pub fn refund_later(&mut self, id: &RefundId, now: Timestamp) {
+        self.refund_asked(id, now);
+    }
+
+    pub(crate) fn return_surplus(&mut self, payment: &PaymentId, id: RefundId, now: Timestamp, send_at: Timestamp) -> Result<(), RuleError> {
+        let amount = self.payment(payment).and_then(Payment::evidence).ok_or(RuleError::Unknown)?.amount;
+        let terms = RefundTerms { reason: RefundReason::Surplus, note: None, requested_by: "payonce".to_owned() };
+        self.reserve(payment, id, amount, terms, now, send_at)
+    }
+
+    fn reserve(&mut self, payment: &PaymentId, id: RefundId, amount: Money, terms: RefundTerms, now: Timestamp, send_at: Timestamp) -> Result<(), RuleError> {
+        let made = self.refunds.iter().filter(|r| r.payment == *payment && !matches!(r.state, RefundState::Failed { .. })).count();
+        let owner = self.payment_mut(payment)?;
+        if owner.gateway() == Gateway::WechatPay && made >= MAX_WECHAT_REFUNDS {
+            return Err(RuleError::RefundLimit);
+        }
+        owner.refund_reserved = owner.refund_reserved.checked_add(amount.minor).ok_or(RuleError::AmountOutOfRange)?;
+        let actor = terms.requested_by.clone();
+        let facts = json!({"refund": id, "payment": payment, "amount": amount, "reason": terms.reason});
+        self.refunds.push(Refund {
+            id,
+            payment: payment.clone(),
+            amount,
+            terms,
+            state: RefundState::Requested,
+            asks: 0,
+            next_at: Some(send_at),
+            created_at: now,
+        });
+        self.note_event(EventType::RefundRequested, facts, &actor);
+        Ok(())
+    }
+
+    fn open_refund(&mut self, id: &RefundId) -> Option<(&mut Payment, i64)> {
+        let refund = self.refund(id).filter(|r| r.is_open())?;
+        let (payment, amount) = (refund.payment.clone(), refund.amount.minor);
+        Some((self.payment_mut(&payment).ok()?, amount))
+    }
+
+    fn set_refund(&mut self, id: &RefundId, state: RefundState, now: Timestamp, event: EventType) {
+        let Some(refund) = self.refunds.iter_mut().find(|r| r.id == *id) else { return };
+        refund.change(state, now);
+        let payment = refund.payment.clone();
+        let actor = self.payment(&payment).map_or("payonce", |p| p.gateway().name());
+        self.note_event(event, json!({"refund": id, "payment": payment}), actor);
+    }
+}

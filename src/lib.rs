@@ -1,0 +1,13 @@
+//! Payonce: a GraphQL backend-for-frontend for payments.
+//!
+//! A mutation takes effect at most once, however often it is sent, and what the gateway did is never
+//! lost. `ARCHITECTURE.md` has the map; the table of who may import whom is held by a test.
+
+/// Door out: Redis, or in-process: locks, wake-ups, counters; only what we can afford to lose.
+pub mod coordination;
+/// Door out: one folder per payment provider, and the registry.
+pub mod gateways;
+/// The workflows: one file per verb, the guard around them, the scheduler behind them.
+pub mod payments;
+/// Door out: SQL. The judge.
+pub mod store;

@@ -1,0 +1,2 @@
+//! The workflows.
+pub mod ports;

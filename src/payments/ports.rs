@@ -1,0 +1,245 @@
+//! What the workflows need from outside and what has more than one implementation: the gateways, the
+//! coordination between processes, the clock.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::{ClientAction, Evidence, Money, OpenPayment, OrderId, PaymentId, RefundId, Timestamp};
+use http::HeaderMap;
+use serde::{Deserialize, Serialize};
+
+/// A future behind a trait object.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The only source of time for rules and schedules; tests turn its hands.
+pub trait Clock: Send + Sync + 'static {
+    /// Now, cut to microseconds.
+    fn now(&self) -> Timestamp;
+    /// Returns once [`Clock::now`] has reached `at`.
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()>;
+}
+
+/// One payment provider. Implementations translate; they never decide.
+///
+/// Every call ends by itself within the gateway deadline (8 s by default).
+#[async_trait]
+pub trait Gateway: Send + Sync {
+    /// Opens a payment. `request.number` is the provider's idempotency key: the same request again is
+    /// the same payment.
+    async fn open(&self, request: &OpenPayment) -> Result<Opened, GatewayError>;
+    /// What became of a payment. `None`: the provider never saw it. A question changes nothing.
+    async fn find(&self, number: &PaymentId) -> Result<Option<GatewayPayment>, GatewayError>;
+    /// Closes an unpaid payment. Closing it twice is fine; so is closing one that was never seen.
+    /// A paid one is `Refused`.
+    async fn close(&self, number: &PaymentId) -> Result<(), GatewayError>;
+    /// Asks for a refund. Accepted is not success. The same request again is the same refund.
+    async fn refund(&self, request: &RefundRequest) -> Result<GatewayRefund, GatewayError>;
+    /// What became of a refund. `None`: the provider never saw it.
+    async fn find_refund(&self, number: &RefundId, payment: &PaymentId) -> Result<Option<GatewayRefund>, GatewayError>;
+    /// Checks and reads a notification; only what is verified comes out. No network. `now` judges the
+    /// age of the signature.
+    fn read_notification(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Notification, NotificationError>;
+}
+
+/// An opened payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// What the frontend does next.
+    pub action: ClientAction,
+    /// Until when it works, by the provider's rules; the order's own end may be earlier.
+    pub until: Timestamp,
+}
+
+/// Where a payment stands at the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayPayment {
+    /// The money arrived (and may be on its way back).
+    Paid(Evidence),
+    /// It can be paid.
+    Open,
+    /// It can no longer be paid.
+    Closed,
+    /// It failed for good.
+    Failed(String),
+}
+
+/// The whole unsigned request for a refund, stored before it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundRequest {
+    /// The provider's idempotency key.
+    pub number: RefundId,
+    /// Whose money.
+    pub payment: PaymentId,
+    /// How much.
+    pub amount: Money,
+    /// What the payment brought.
+    pub paid: Money,
+    /// What the payer may read, at most 80 bytes.
+    pub reason: String,
+    /// Where the provider tells us.
+    pub notify_url: String,
+}
+
+/// Where a refund stands at the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayRefund {
+    /// How much.
+    pub amount: Money,
+    /// Where it stands.
+    pub state: GatewayRefundState,
+}
+
+/// Where a refund stands at the provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GatewayRefundState {
+    /// Accepted, under way.
+    Processing,
+    /// The money is back.
+    Succeeded {
+        /// When, by the provider.
+        at: Timestamp,
+    },
+    /// Closed without moving money; another number is needed.
+    Closed,
+    /// The bank refused it; people must act at the provider. It is still under way.
+    Abnormal,
+}
+
+/// A verified notification.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notification {
+    /// The same for every repeat of it.
+    pub id: String,
+    /// What it says.
+    pub news: News,
+    /// The verified, decrypted text, to be kept.
+    pub facts: serde_json::Value,
+}
+
+/// What a notification says. Numbers are text: they may be another system's.
+#[derive(Clone, Debug, PartialEq)]
+pub enum News {
+    /// A payment of that number has money.
+    Paid {
+        /// `out_trade_no`.
+        number: String,
+        /// What proves it.
+        evidence: Evidence,
+    },
+    /// A refund of that number changed.
+    Refund {
+        /// `out_refund_no`.
+        number: String,
+        /// `out_trade_no` of its payment.
+        payment: String,
+        /// Where it stands.
+        refund: GatewayRefund,
+    },
+    /// Genuine, but nothing that we act on: kept.
+    Other {
+        /// The provider's word for it.
+        what: String,
+    },
+}
+
+/// A notification that has no effect.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotificationError {
+    /// Not from the provider, or not readable: 401.
+    #[error("not a valid notification: {0}")]
+    Invalid(&'static str),
+    /// Genuine, but for another merchant or app: kept, alert, acknowledged.
+    #[error("a notification that is not ours: {what}")]
+    NotOurs {
+        /// Which field did not fit.
+        what: &'static str,
+        /// Its id, for the inbox.
+        id: String,
+        /// The verified text.
+        facts: Box<serde_json::Value>,
+    },
+}
+
+/// A provider's no, or not yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The provider's code.
+    pub code: String,
+    /// A sentence that may be shown to staff; no internals.
+    pub message: String,
+}
+
+/// Sorted by what the caller may do next, not by what broke.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// A definite no: final.
+    #[error("the gateway refused: {} {}", .0.code, .0.message)]
+    Refused(Refusal),
+    /// A definite not yet (balance, frequency): the same number again.
+    #[error("the gateway says later: {} {}", .0.code, .0.message)]
+    Later(Refusal),
+    /// Never left our side: the same number again.
+    #[error("not sent: {0}")]
+    NotSent(String),
+    /// Timeout, 5xx, unsigned or unreadable answer: ask, never retry blindly.
+    #[error("unknown outcome: {0}")]
+    Unknown(String),
+}
+
+/// What one process tells the others and itself. Losing all of it loses time, never money.
+#[async_trait]
+pub trait Coordination: Send + Sync {
+    /// Takes the lock `name` for at most `ttl`. `Busy`: somebody has it. `Unavailable`: nobody can say;
+    /// go on without, the store judges.
+    async fn lock(&self, name: &str, ttl: Duration) -> Lock;
+    /// Gives the lock back; does nothing when it is no longer the holder's.
+    async fn unlock(&self, held: LockToken);
+    /// Remembers `value` under `name` for `window` and returns what was remembered before, if anything
+    /// was: then nothing changes. `None` also when nobody can say.
+    async fn remember(&self, name: &str, value: &str, window: Duration) -> Option<String>;
+    /// Tells every process, this one too, that an order has reached a version. A hint: it may be lost.
+    async fn announce(&self, change: &OrderChanged);
+    /// What is announced, and every gap in it, from now on.
+    fn announcements(&self) -> tokio::sync::broadcast::Receiver<Announcement>;
+    /// Whether the other side answers now, for `/readyz` and `doctor`.
+    async fn healthy(&self) -> bool;
+}
+
+/// The outcome of asking for a lock.
+#[derive(Debug)]
+pub enum Lock {
+    /// Ours; give it back with this token.
+    Held(LockToken),
+    /// Somebody else's.
+    Busy,
+    /// Nobody can say.
+    Unavailable,
+}
+
+/// Proof of holding one lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockToken {
+    /// The lock's name.
+    pub name: String,
+    /// Random, ours alone.
+    pub token: String,
+}
+
+/// An order has reached this version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderChanged {
+    /// Which.
+    pub order: OrderId,
+    /// Its version.
+    pub version: i64,
+}
+
+/// What a listener hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    /// An order changed.
+    Changed(OrderChanged),
+    /// Something may have been missed: read the store.
+    Gap,
+}

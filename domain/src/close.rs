@@ -24,7 +24,8 @@ impl Order {
             self.closing = Some(reason);
             self.note_event(EventType::OrderClosing, json!({"reason": reason.name()}), actor);
         }
-        if self.attempt().is_some() {
+        if let Some(attempt) = self.attempt().map(|p| p.id.clone()) {
+            self.begin_attempt_close(&attempt)?;
             self.next_at = Some(look_at);
             return Ok(());
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Money, OrderId, PaymentId, Timestamp};
+use crate::{Money, OrderId, PaymentId, RefundId, Timestamp};
 
 /// A payment provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -107,6 +107,24 @@ pub struct OpenPayment {
     /// Where browsers come back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_url: Option<String>,
+}
+
+/// The whole unsigned request for a refund. Nothing in it is stored twice: a refund and
+/// its payment make it, always the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundRequest {
+    /// The provider's idempotency key.
+    pub number: RefundId,
+    /// Whose money.
+    pub payment: PaymentId,
+    /// How much.
+    pub amount: Money,
+    /// What the payment brought.
+    pub paid: Money,
+    /// What the payer may read, at most 80 bytes.
+    pub reason: String,
+    /// Where the provider tells us.
+    pub notify_url: String,
 }
 
 /// What the frontend must do next to let the payer pay.

@@ -16,7 +16,7 @@ mod refunding;
 mod settle;
 
 pub use event::{EventType, NewEvent};
-pub use gateway::{ClientAction, Gateway, OpenPayment, PaymentProduct};
+pub use gateway::{ClientAction, Gateway, OpenPayment, PaymentProduct, RefundRequest};
 pub use ids::{IdError, NumberKey, OrderId, PaymentId, RefundId};
 pub use key::{FINGERPRINT_VERSION, Fingerprint, IdempotencyKey, KeyError, Operation, OperationName};
 pub use money::{Currency, Money, MoneyError};

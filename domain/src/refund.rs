@@ -139,6 +139,19 @@ impl RefundReason {
         }
     }
 
+    /// What the payer may read; never changed, it is part of a request that may be sent again.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::CustomerRequest => "Refund requested by the customer",
+            Self::Duplicate => "Duplicate order",
+            Self::OutOfStock => "Out of stock",
+            Self::NotAsDescribed => "Not as described",
+            Self::Fraud => "Payment not recognised",
+            Self::Other => "Refund",
+            Self::Surplus => "Payment not needed",
+        }
+    }
+
     /// Reads [`RefundReason::name`] back.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|r| r.name() == name)

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::{
-    Duration, EventType, Gateway, Money, NumberKey, Order, OrderState, Payment, PaymentId, Refund, RefundId, RefundReason,
+    Duration, EventType, Gateway, Money, NumberKey, Order, OrderState, Payment, PaymentId, Refund, RefundId, RefundReason, RefundRequest,
     RefundState, RefundTerms, RuleError, Timestamp,
 };
 
@@ -36,6 +36,21 @@ impl Order {
             return Err(RuleError::ExceedsPaid { maximum });
         }
         self.reserve(&winner, id, amount, terms, now, now)
+    }
+
+    /// What the gateway is asked for, the same every time.
+    pub fn refund_request(&self, id: &RefundId) -> Result<RefundRequest, RuleError> {
+        let refund = self.refund(id).ok_or(RuleError::Unknown)?;
+        let payment = self.payment(&refund.payment).ok_or(RuleError::Unknown)?;
+        let paid = payment.evidence().ok_or(RuleError::NotRefundable)?.amount;
+        Ok(RefundRequest {
+            number: refund.id.clone(),
+            payment: payment.id.clone(),
+            amount: refund.amount,
+            paid,
+            reason: refund.terms.reason.words().to_owned(),
+            notify_url: payment.request.notify_url.clone(),
+        })
     }
 
     /// Records that the gateway accepted the refund.

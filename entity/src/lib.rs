@@ -1,1 +1,11 @@
+//! One file per table: rows and nothing else. What they mean is decided in `domain` and put together
+//! in the `store` room.
 
+pub mod event;
+pub mod notification;
+pub mod operation;
+pub mod order;
+pub mod order_line;
+pub mod payment;
+pub mod product;
+pub mod refund;

@@ -1,2 +1,143 @@
-//! The workflows.
+//! The workflows: what happens between a door in (GraphQL, HTTP) and the doors out (store, gateways,
+//! coordination). One file per verb.
+
+mod attempt;
+mod caller;
+mod cancel;
+mod change;
+mod create_order;
+mod error;
+mod guard;
+mod live;
 pub mod ports;
+mod read;
+mod refund;
+mod repay;
+mod resolve;
+mod schedule;
+mod settle;
+
+pub use caller::{Caller, Role};
+pub use cancel::Cancel;
+pub use create_order::{CreateOrder, PaymentMethod};
+pub use error::PaymentError;
+pub use guard::Outcome;
+pub use live::Watch;
+pub use refund::RefundOrder;
+pub use repay::Repay;
+pub use settle::Taken;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use domain::NumberKey;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::store::Store;
+use ports::{Clock, Coordination, Gateways};
+
+/// What the workflows are told by configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Time to pay.
+    pub order_ttl: Duration,
+    /// Repay is refused with less than this left.
+    pub repay_margin: Duration,
+    /// How long an operation may work before another process takes it over.
+    pub lease: Duration,
+    /// The same content under a new key within this window is a double click.
+    pub duplicate_window: Duration,
+    /// How long a mutation waits for its operation; the operation goes on.
+    pub deadline: Duration,
+    /// Base of the notify URLs given to gateways.
+    pub public_url: String,
+}
+
+/// Every workflow. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Payments(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    gateways: Gateways,
+    coordination: Arc<dyn Coordination>,
+    clock: Arc<dyn Clock>,
+    number_key: NumberKey,
+    settings: Settings,
+    /// Operations and recoveries under way: a client that leaves does not cancel them, a shutdown waits.
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    /// How many requests wait for somebody else's operation, by key.
+    waiting: Mutex<HashMap<String, usize>>,
+    live: live::Live,
+    /// The clock's time up to which the scheduler has nothing left to do.
+    quiet: watch::Sender<Option<domain::Timestamp>>,
+}
+
+impl Payments {
+    /// Joins the workflows to their doors out. Nothing runs before [`Payments::start`].
+    pub fn new(
+        store: Store,
+        gateways: Gateways,
+        coordination: Arc<dyn Coordination>,
+        clock: Arc<dyn Clock>,
+        number_key: NumberKey,
+        settings: Settings,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            gateways,
+            coordination,
+            clock,
+            number_key,
+            settings,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            waiting: Mutex::default(),
+            live: live::Live::default(),
+            quiet: watch::Sender::new(None),
+        }))
+    }
+
+    /// Starts the scheduler and the listener for other processes' changes.
+    pub fn start(&self) {
+        self.0.tasks.spawn(schedule::run(self.clone()));
+        self.0.tasks.spawn(live::listen(self.clone()));
+    }
+
+    /// Takes nothing new up and waits until what runs has ended; what does not end in `patience` is taken
+    /// over by another process when its lease ends.
+    pub async fn stop(&self, patience: Duration) {
+        self.0.stop.cancel();
+        self.0.tasks.close();
+        if tokio::time::timeout(patience, self.0.tasks.wait()).await.is_err() {
+            tracing::warn!("operations were still under way at the end; their leases will hand them over");
+        }
+    }
+
+    /// Now, by the clock that all rules go by.
+    pub fn now(&self) -> domain::Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Follows the clock's time up to which the scheduler has nothing left to do.
+    pub fn quiet_until(&self) -> watch::Receiver<Option<domain::Timestamp>> {
+        self.0.quiet.subscribe()
+    }
+
+    /// Whether the store answers, for `/readyz`.
+    pub async fn ready(&self) -> Result<(), PaymentError> {
+        Ok(self.0.store.ping().await?)
+    }
+
+    fn gateway(&self, gateway: domain::Gateway) -> Result<Arc<dyn ports::Gateway>, PaymentError> {
+        self.0.gateways.get(&gateway).cloned().ok_or(PaymentError::GatewayNotConfigured(gateway))
+    }
+
+    fn seconds_from_now(&self, seconds: i64) -> domain::Timestamp {
+        self.now() + domain::Duration::seconds(seconds)
+    }
+}

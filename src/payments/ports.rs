@@ -1,10 +1,13 @@
 //! What the workflows need from outside and what has more than one implementation: the gateways, the
 //! coordination between processes, the clock.
 
+use std::collections::HashMap;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+pub use domain::RefundRequest;
 use domain::{ClientAction, Evidence, Money, OpenPayment, OrderId, PaymentId, RefundId, Timestamp};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
@@ -42,6 +45,9 @@ pub trait Gateway: Send + Sync {
     fn read_notification(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Notification, NotificationError>;
 }
 
+/// The gateways that are configured.
+pub type Gateways = HashMap<domain::Gateway, Arc<dyn Gateway>>;
+
 /// An opened payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opened {
@@ -62,23 +68,6 @@ pub enum GatewayPayment {
     Closed,
     /// It failed for good.
     Failed(String),
-}
-
-/// The whole unsigned request for a refund, stored before it is sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefundRequest {
-    /// The provider's idempotency key.
-    pub number: RefundId,
-    /// Whose money.
-    pub payment: PaymentId,
-    /// How much.
-    pub amount: Money,
-    /// What the payment brought.
-    pub paid: Money,
-    /// What the payer may read, at most 80 bytes.
-    pub reason: String,
-    /// Where the provider tells us.
-    pub notify_url: String,
 }
 
 /// Where a refund stands at the provider.

@@ -1,0 +1,58 @@
+//! Changing an order: held, decided, saved, committed, told.
+
+use std::sync::Arc;
+
+use domain::{Order, OrderId, Timestamp};
+
+use super::ports::OrderChanged;
+use super::{PaymentError, Payments};
+use crate::store::{Lease, StoreError};
+
+impl Payments {
+    /// Changes an order under its fence in one transaction, finishes `claim` in the same one, and tells
+    /// everybody. `decide` may run more than once, each time on what is in the store now.
+    pub(super) async fn change<R>(
+        &self,
+        id: &OrderId,
+        claim: Option<&Lease>,
+        decide: impl Fn(&mut Order, Timestamp) -> Result<R, PaymentError>,
+    ) -> Result<(Arc<Order>, R), PaymentError> {
+        let mut tries = 0;
+        loop {
+            match self.change_once(id, claim, &decide).await {
+                Err(PaymentError::StoreUnavailable(StoreError::Conflict)) if tries < 3 => tries += 1,
+                Ok((order, result)) => {
+                    self.tell(&order).await;
+                    return Ok((order, result));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    async fn change_once<R>(
+        &self,
+        id: &OrderId,
+        claim: Option<&Lease>,
+        decide: &impl Fn(&mut Order, Timestamp) -> Result<R, PaymentError>,
+    ) -> Result<(Arc<Order>, R), PaymentError> {
+        let now = self.now();
+        let tx = self.0.store.begin().await?;
+        let mut held = tx.hold_order(id).await?.ok_or(PaymentError::NotFound("order"))?;
+        let result = decide(&mut held.order, now)?;
+        tx.save(&mut held, now).await?;
+        if let Some(lease) = claim
+            && !tx.finish(lease).await?
+        {
+            tracing::info!(order = %id, claim = lease.seq, "the operation was taken over; what it learned is kept");
+        }
+        tx.commit().await?;
+        Ok((Arc::new(held.order), result))
+    }
+
+    /// Tells every process that the order has reached its version. Only a hint.
+    pub(super) async fn tell(&self, order: &Order) {
+        let change = OrderChanged { order: order.id.clone(), version: order.version };
+        self.0.coordination.announce(&change).await;
+    }
+}

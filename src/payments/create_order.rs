@@ -1,0 +1,182 @@
+//! createOrder: price, claim and place in one transaction; with a payment, ask the gateway then.
+
+use std::collections::HashMap;
+
+use domain::{
+    Currency, Gateway, IdempotencyKey, NewOrder, OpenPayment, Operation, OperationName, Order, OrderLine, PaymentId,
+    PaymentProduct,
+};
+
+use super::guard::{Worked, random_token};
+use super::{Caller, Outcome, PaymentError, Payments, Role};
+use crate::store::{NewClaim, StoreError};
+
+/// What is to be ordered.
+#[derive(Clone, Debug)]
+pub struct CreateOrder {
+    /// Codes and quantities; priced here.
+    pub lines: Vec<(String, i64)>,
+    /// How it will be paid; `None`: later, by repayOrder.
+    pub payment: Option<PaymentMethod>,
+    /// Free words.
+    pub note: Option<String>,
+    /// The same content again within the window is meant.
+    pub allow_duplicate: bool,
+    /// SHA-256 of the content, for the double-click window.
+    pub content: String,
+}
+
+/// How an order is to be paid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PaymentMethod {
+    /// At which provider.
+    pub gateway: Gateway,
+    /// How the payer gets there.
+    pub product: PaymentProduct,
+    /// The payer's id at the provider, for JSAPI.
+    pub payer_id: Option<String>,
+    /// Where browsers come back to.
+    pub return_url: Option<String>,
+}
+
+const MAX_LINES: usize = 50;
+const MAX_QUANTITY: i64 = 10_000;
+const MAX_NOTE: usize = 500;
+
+impl Payments {
+    /// Places an order, at most once per key.
+    pub async fn create_order(&self, caller: &Caller, operation: Operation, command: CreateOrder) -> Result<Outcome, PaymentError> {
+        caller.may(Role::Customer)?;
+        self.guarded(operation, |payments, operation| async move { payments.place(operation, command).await }).await
+    }
+
+    async fn place(&self, operation: Operation, command: CreateOrder) -> Result<Worked, PaymentError> {
+        let order = self.price(&operation, &command).await?;
+        if !command.allow_duplicate {
+            self.refuse_double_click(&operation, &command.content).await?;
+        }
+        let payment = order.payments.first().map(|p| p.id.clone());
+        let holder = random_token();
+        let now = self.now();
+
+        let tx = self.0.store.begin().await?;
+        let claim = NewClaim {
+            operation: &operation,
+            order: &order.id,
+            payment: payment.as_ref(),
+            refund: None,
+            lease: payment.as_ref().map(|_| (holder.as_str(), self.0.settings.lease)),
+            now,
+        };
+        let Some(lease) = tx.claim(claim).await? else { return Ok(Worked::Taken) };
+        match tx.insert_order(&order, now).await {
+            Ok(()) => {}
+            // The claim was purged long ago; the id it made is still taken.
+            Err(StoreError::IdTaken) => return Err(PaymentError::KeyExpired { order: Some(order.id) }),
+            Err(e) => return Err(e.into()),
+        }
+        tx.commit().await?;
+        self.tell(&order).await;
+
+        // From here on there is no error: whatever the gateway says, the payment's state tells it.
+        if let Some(payment) = &payment {
+            self.ask(Some(&lease), &order.id, payment).await;
+        }
+        Ok(Worked::New { order: order.id, payment, refund: None })
+    }
+
+    /// The order with today's prices, and its first attempt if one is wanted.
+    async fn price(&self, operation: &Operation, command: &CreateOrder) -> Result<Order, PaymentError> {
+        check(command)?;
+        let skus: Vec<String> = command.lines.iter().map(|(sku, _)| sku.clone()).collect();
+        let products = self.0.store.products_by_sku(&skus).await?;
+        let products: HashMap<&str, _> = products.iter().map(|p| (p.sku.as_str(), p)).collect();
+        let mut lines = Vec::with_capacity(command.lines.len());
+        for (sku, quantity) in &command.lines {
+            let product = products.get(sku.as_str()).ok_or_else(|| PaymentError::UnknownSku(sku.clone()))?;
+            let (name, unit_price) = (product.name.clone(), product.price);
+            lines.push(OrderLine { sku: sku.clone(), name, quantity: *quantity, unit_price });
+        }
+        let now = self.now();
+        let ttl = domain::Duration::from_std(self.0.settings.order_ttl).unwrap_or(domain::Duration::minutes(30));
+        let mut order = Order::place(NewOrder {
+            id: self.0.number_key.order(operation),
+            customer: operation.subject.clone(),
+            lines,
+            note: command.note.clone(),
+            created_at: now,
+            expires_at: domain::to_stored(now + ttl),
+        })?;
+        if let Some(method) = &command.payment {
+            let request = self.open_payment(&order, method, self.0.number_key.payment(operation, method.gateway, 0))?;
+            order.begin_attempt(request, now, self.seconds_from_now(20), &operation.subject)?;
+        }
+        Ok(order)
+    }
+
+    /// The whole unsigned request for an attempt at paying `order`.
+    pub(super) fn open_payment(&self, order: &Order, method: &PaymentMethod, number: PaymentId) -> Result<OpenPayment, PaymentError> {
+        let PaymentMethod { gateway, product, .. } = *method;
+        if !gateway.offers(product) {
+            let words = format!("{gateway:?} does not offer {product:?}: NATIVE JSAPI H5 APP are WeChat Pay's, PRECREATE PAGE WAP APP are Alipay's");
+            return Err(PaymentError::BadInput(words));
+        }
+        if order.total.currency != Currency::CNY {
+            return Err(PaymentError::BadInput(format!("{gateway:?} takes CNY only, the order is in {}", order.total.currency)));
+        }
+        self.gateway(gateway)?;
+        Ok(OpenPayment {
+            number,
+            order: order.id.clone(),
+            gateway,
+            product,
+            amount: order.total,
+            description: description(order),
+            expires_at: order.expires_at,
+            notify_url: format!("{}/notify/{}", self.0.settings.public_url, gateway.name()),
+            payer_id: method.payer_id.clone(),
+            return_url: method.return_url.clone(),
+        })
+    }
+
+    /// The same subject with the same content under another key a moment ago: a double click.
+    async fn refuse_double_click(&self, operation: &Operation, content: &str) -> Result<(), PaymentError> {
+        let name = format!("double-click:{}:{content}", operation.subject);
+        let key = operation.key.as_str();
+        let first = self.0.coordination.remember(&name, key, self.0.settings.duplicate_window).await;
+        let Some(first) = first.filter(|first| first != key) else { return Ok(()) };
+        let Ok(first) = IdempotencyKey::parse(&first) else { return Ok(()) };
+        let first = Operation { key: first, name: OperationName::CreateOrder, ..operation.clone() };
+        // The first click may not have committed yet; one that never does was refused and does not count.
+        for _ in 0..20 {
+            if let Some(claim) = self.0.store.claim_of(&first.subject, first.key.as_str()).await? {
+                return Err(PaymentError::DuplicateOrder { order: claim.order });
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+}
+
+fn check(command: &CreateOrder) -> Result<(), PaymentError> {
+    if command.lines.is_empty() || command.lines.len() > MAX_LINES {
+        return Err(PaymentError::BadInput(format!("an order has 1 to {MAX_LINES} lines")));
+    }
+    if let Some((sku, quantity)) = command.lines.iter().find(|(_, q)| !(1..=MAX_QUANTITY).contains(q)) {
+        return Err(PaymentError::BadInput(format!("the quantity of {sku:?} is {quantity}; 1 to {MAX_QUANTITY} are allowed")));
+    }
+    if command.note.as_ref().is_some_and(|n| n.chars().count() > MAX_NOTE || n.contains('\0')) {
+        return Err(PaymentError::BadInput(format!("a note has at most {MAX_NOTE} characters and no NUL")));
+    }
+    Ok(())
+}
+
+/// What the payer reads at the gateway.
+fn description(order: &Order) -> String {
+    let names: Vec<&str> = order.lines.iter().map(|l| l.name.as_str()).collect();
+    let mut text = names.join(", ");
+    while text.len() > 127 {
+        text.pop();
+    }
+    text
+}

@@ -1,0 +1,112 @@
+//! repayOrder: settle or close the earlier attempt, then open another.
+
+use std::sync::Arc;
+
+use domain::{Operation, Order, OrderId, Payment, PaymentState};
+
+use super::create_order::PaymentMethod;
+use super::guard::{Worked, random_token};
+use super::{Caller, Outcome, PaymentError, Payments};
+use crate::store::NewClaim;
+
+/// Which order is to be paid, and how.
+#[derive(Clone, Debug)]
+pub struct Repay {
+    /// The order.
+    pub order: OrderId,
+    /// How.
+    pub method: PaymentMethod,
+}
+
+impl Payments {
+    /// Opens another attempt at paying an order, at most once per key. The same gateway and product with
+    /// an action that still works: that attempt again.
+    pub async fn repay(&self, caller: &Caller, operation: Operation, command: Repay) -> Result<Outcome, PaymentError> {
+        let caller = caller.clone();
+        self.guarded(operation, |payments, operation| async move {
+            let order = payments.must_find(&command.order).await?;
+            if !caller.acts_for(&order) {
+                return Err(PaymentError::NotFound("order"));
+            }
+            // Two attempts must not be opened at the same moment; without the lock the fence still decides.
+            let lock = payments.lock_order(&command.order).await?;
+            let worked = payments.reopen(operation, &command).await;
+            payments.unlock_order(lock).await;
+            worked
+        })
+        .await
+    }
+
+    async fn reopen(&self, operation: Operation, command: &Repay) -> Result<Worked, PaymentError> {
+        let margin = domain::Duration::from_std(self.0.settings.repay_margin).unwrap_or(domain::Duration::minutes(1));
+        let order = self.must_find(&command.order).await?;
+        order.may_be_paid(self.now(), margin)?;
+        let number = self.0.number_key.payment(&operation, command.method.gateway, 0);
+        let request = self.open_payment(&order, &command.method, number)?;
+        let order = self.settle_or_close_earlier(order, command).await?;
+        order.may_be_paid(self.now(), margin)?;
+
+        // One transaction claims the key and records what we are about to ask: a crash leaves a trace.
+        let holder = random_token();
+        let now = self.now();
+        let tx = self.0.store.begin().await?;
+        let reused = order.attempt().map(|p| p.id.clone());
+        let payment = reused.clone().unwrap_or_else(|| request.number.clone());
+        let claim = NewClaim {
+            operation: &operation,
+            order: &order.id,
+            payment: Some(&payment),
+            refund: None,
+            lease: reused.is_none().then_some((holder.as_str(), self.0.settings.lease)),
+            now,
+        };
+        let Some(lease) = tx.claim(claim).await? else { return Ok(Worked::Taken) };
+        if reused.is_none() {
+            let mut held = tx.hold_order(&order.id).await?.ok_or(PaymentError::NotFound("order"))?;
+            held.order.may_be_paid(now, margin)?;
+            if held.order.attempt().is_some() {
+                // Another repay was faster, without the lock.
+                return Err(PaymentError::PaymentInProgress);
+            }
+            held.order.begin_attempt(request, now, self.seconds_from_now(20), &operation.subject)?;
+            tx.save(&mut held, now).await?;
+            tx.commit().await?;
+            self.tell(&held.order).await;
+            // From here on there is no error: whatever the gateway says, the payment's state tells it.
+            self.ask(Some(&lease), &order.id, &payment).await;
+        } else {
+            tx.commit().await?;
+        }
+        Ok(Worked::New { order: order.id.clone(), payment: Some(payment), refund: None })
+    }
+
+    /// The order with no live attempt, or with the one that answers this command.
+    async fn settle_or_close_earlier(&self, order: Arc<Order>, command: &Repay) -> Result<Arc<Order>, PaymentError> {
+        let Some(attempt) = order.attempt() else { return Ok(order) };
+        let same = attempt.gateway() == command.method.gateway && attempt.request.product == command.method.product;
+        if same && attempt.action(self.now()).is_some() {
+            return Ok(order);
+        }
+        let earlier = attempt.id.clone();
+        if never_handed_out(attempt) {
+            // Asking decides it: sent again, settled or given up.
+            self.resolve_payment(None, &order.id, &earlier).await?;
+            let now_open = self.must_find(&order.id).await?;
+            let usable = now_open.attempt().is_some_and(|a| a.id == earlier && a.action(self.now()).is_some());
+            if now_open.attempt().is_none() || (same && usable) {
+                return Ok(now_open);
+            }
+        }
+        self.change(&order.id, None, |order, _| Ok(order.begin_attempt_close(&earlier)?)).await?;
+        self.resolve_payment(None, &order.id, &earlier).await?;
+        let order = self.must_find(&order.id).await?;
+        if order.winner().is_some() {
+            return Err(domain::RuleError::AlreadyPaid.into());
+        }
+        if order.attempt().is_some() { Err(PaymentError::PaymentInProgress) } else { Ok(order) }
+    }
+}
+
+fn never_handed_out(attempt: &Payment) -> bool {
+    matches!(attempt.state, PaymentState::Created | PaymentState::Unknown { .. })
+}

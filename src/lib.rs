@@ -7,6 +7,8 @@
 pub mod coordination;
 /// Door out: one folder per payment provider, and the registry.
 pub mod gateways;
+/// Door in: caller, schema, views.
+pub mod graphql;
 /// The workflows: one file per verb, the guard around them, the scheduler behind them.
 pub mod payments;
 /// Door out: SQL. The judge.

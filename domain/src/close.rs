@@ -9,7 +9,13 @@ impl Order {
     /// is closed at once; else the caller closes the attempt and calls [`Order::finish_close`].
     ///
     /// A second call while one is under way changes nothing: the first reason stands.
-    pub fn begin_close(&mut self, reason: CloseReason, now: Timestamp, look_at: Timestamp, actor: &str) -> Result<(), RuleError> {
+    pub fn begin_close(
+        &mut self,
+        reason: CloseReason,
+        now: Timestamp,
+        look_at: Timestamp,
+        actor: &str,
+    ) -> Result<(), RuleError> {
         match self.status() {
             OrderStatus::PendingPayment | OrderStatus::Paying => {}
             OrderStatus::Closed => return Err(RuleError::Closed),

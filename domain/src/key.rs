@@ -138,7 +138,13 @@ fn write(value: &Value, out: &mut String) {
     }
 }
 
-fn write_list<T>(out: &mut String, open: char, close: char, items: impl IntoIterator<Item = T>, one: impl Fn(T, &mut String)) {
+fn write_list<T>(
+    out: &mut String,
+    open: char,
+    close: char,
+    items: impl IntoIterator<Item = T>,
+    one: impl Fn(T, &mut String),
+) {
     out.push(open);
     for (i, item) in items.into_iter().enumerate() {
         if i > 0 {
@@ -159,7 +165,16 @@ mod tests {
         for good in ["0123456789abcdef", "A-_aaaaaaaaaaaaa", &"x".repeat(64)] {
             assert_eq!(IdempotencyKey::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", "0123456789abcde", "-123456789abcdef", "_123456789abcdef", "0123456789abcde ", "0123456789abcdé", &"x".repeat(65), "0123456789abcdef\n"] {
+        for bad in [
+            "",
+            "0123456789abcde",
+            "-123456789abcdef",
+            "_123456789abcdef",
+            "0123456789abcde ",
+            "0123456789abcdé",
+            &"x".repeat(65),
+            "0123456789abcdef\n",
+        ] {
             assert!(IdempotencyKey::parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -173,7 +188,10 @@ mod tests {
             canonical(&value),
             "{\"\\r\":\"Carriage Return\",\"1\":\"One\",\"\u{80}\":\"Control\",\"\u{f6}\":\"Latin\",\"\u{20ac}\":\"Euro Sign\",\"\u{1f600}\":\"Emoji\",\"\u{fb33}\":\"Hebrew\"}"
         );
-        assert_eq!(canonical(&json!({"b": [1, null, {"z": null}], "a": "\u{1}\"\\/"})), r#"{"a":"\u0001\"\\/","b":[1,null,{}]}"#);
+        assert_eq!(
+            canonical(&json!({"b": [1, null, {"z": null}], "a": "\u{1}\"\\/"})),
+            r#"{"a":"\u0001\"\\/","b":[1,null,{}]}"#
+        );
     }
 
     #[test]
@@ -184,6 +202,13 @@ mod tests {
         assert_ne!(base, of(json!({"input": {"lines": [{"sku": "TEA", "quantity": 2}]}})));
         assert_ne!(base, of(json!({"input": {"lines": [{"sku": "TEA", "quantity": 1}], "note": ""}})));
         assert_ne!(of(json!(9_007_199_254_740_993_i64)), of(json!(9_007_199_254_740_992_i64)));
-        assert_ne!(base, Fingerprint::of("bob", OperationName::CreateOrder, &json!({"input": {"lines": [{"sku": "TEA", "quantity": 1}]}})));
+        assert_ne!(
+            base,
+            Fingerprint::of(
+                "bob",
+                OperationName::CreateOrder,
+                &json!({"input": {"lines": [{"sku": "TEA", "quantity": 1}]}})
+            )
+        );
     }
 }

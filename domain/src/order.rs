@@ -214,8 +214,7 @@ impl Order {
     pub fn place(new: NewOrder) -> Result<Order, RuleError> {
         let mut amounts = new.lines.iter().map(OrderLine::amount);
         let first = amounts.next().ok_or(RuleError::AmountOutOfRange)??;
-        let total = amounts
-            .try_fold(first, |sum, next| sum.plus(next?).map_err(|_| RuleError::AmountOutOfRange))?;
+        let total = amounts.try_fold(first, |sum, next| sum.plus(next?).map_err(|_| RuleError::AmountOutOfRange))?;
         if total.minor < 1 {
             return Err(RuleError::AmountOutOfRange);
         }
@@ -333,7 +332,13 @@ impl Order {
     }
 
     /// Records an attempt before the gateway is asked. The earlier one must be over.
-    pub fn begin_attempt(&mut self, request: OpenPayment, now: Timestamp, look_at: Timestamp, actor: &str) -> Result<(), RuleError> {
+    pub fn begin_attempt(
+        &mut self,
+        request: OpenPayment,
+        now: Timestamp,
+        look_at: Timestamp,
+        actor: &str,
+    ) -> Result<(), RuleError> {
         if self.attempt().is_some() {
             return Err(RuleError::AttemptOpen);
         }

@@ -95,8 +95,7 @@ pub enum RefundStatus {
 }
 
 impl RefundStatus {
-    const ALL: [RefundStatus; 5] =
-        [Self::Requested, Self::Processing, Self::Unknown, Self::Succeeded, Self::Failed];
+    const ALL: [RefundStatus; 5] = [Self::Requested, Self::Processing, Self::Unknown, Self::Succeeded, Self::Failed];
 
     /// The name in columns and logs.
     pub const fn name(self) -> &'static str {

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::{
-    Duration, EventType, Gateway, Money, NumberKey, Order, OrderState, Payment, PaymentId, Refund, RefundId, RefundReason, RefundRequest,
-    RefundState, RefundTerms, RuleError, Timestamp,
+    Duration, EventType, Gateway, Money, NumberKey, Order, OrderState, Payment, PaymentId, Refund, RefundId,
+    RefundReason, RefundRequest, RefundState, RefundTerms, RuleError, Timestamp,
 };
 
 /// WeChat Pay: at most 50 refunds of one payment.
@@ -21,7 +21,13 @@ fn pause(gateway: Gateway) -> Duration {
 impl Order {
     /// Reserves `amount` (all that is left when `None`) of what the winner brought and records the
     /// refund. It may be sent at its `next_at`: now, or later when another was sent a moment ago.
-    pub fn request_refund(&mut self, id: RefundId, amount: Option<Money>, terms: RefundTerms, now: Timestamp) -> Result<(), RuleError> {
+    pub fn request_refund(
+        &mut self,
+        id: RefundId,
+        amount: Option<Money>,
+        terms: RefundTerms,
+        now: Timestamp,
+    ) -> Result<(), RuleError> {
         let OrderState::Paid { winner, .. } = &self.state else { return Err(RuleError::NotRefundable) };
         let winner = winner.clone();
         let maximum = self.refundable();
@@ -55,7 +61,8 @@ impl Order {
 
     /// Records that the gateway accepted the refund.
     pub fn refund_accepted(&mut self, id: &RefundId, now: Timestamp) {
-        let waits = self.refund(id).is_some_and(|r| matches!(r.state, RefundState::Requested | RefundState::Unknown { .. }));
+        let waits =
+            self.refund(id).is_some_and(|r| matches!(r.state, RefundState::Requested | RefundState::Unknown { .. }));
         if waits {
             self.set_refund(id, RefundState::Processing, now, EventType::RefundAccepted);
         }
@@ -87,7 +94,12 @@ impl Order {
     }
 
     /// The gateway closed the refund without moving money: another number takes its reservation over.
-    pub fn refund_closed_by_gateway(&mut self, id: &RefundId, keys: &NumberKey, now: Timestamp) -> Result<(), RuleError> {
+    pub fn refund_closed_by_gateway(
+        &mut self,
+        id: &RefundId,
+        keys: &NumberKey,
+        now: Timestamp,
+    ) -> Result<(), RuleError> {
         let Some(old) = self.refund(id).filter(|r| r.is_open()).cloned() else { return Ok(()) };
         self.refund_failed(id, "The gateway closed the refund; another one takes over.".to_owned(), now);
         let later = now + Duration::hours(1);
@@ -125,14 +137,32 @@ impl Order {
         self.refund_asked(id, now);
     }
 
-    pub(crate) fn return_surplus(&mut self, payment: &PaymentId, id: RefundId, now: Timestamp, send_at: Timestamp) -> Result<(), RuleError> {
+    pub(crate) fn return_surplus(
+        &mut self,
+        payment: &PaymentId,
+        id: RefundId,
+        now: Timestamp,
+        send_at: Timestamp,
+    ) -> Result<(), RuleError> {
         let amount = self.payment(payment).and_then(Payment::evidence).ok_or(RuleError::Unknown)?.amount;
         let terms = RefundTerms { reason: RefundReason::Surplus, note: None, requested_by: "payonce".to_owned() };
         self.reserve(payment, id, amount, terms, now, send_at)
     }
 
-    fn reserve(&mut self, payment: &PaymentId, id: RefundId, amount: Money, terms: RefundTerms, now: Timestamp, send_at: Timestamp) -> Result<(), RuleError> {
-        let made = self.refunds.iter().filter(|r| r.payment == *payment && !matches!(r.state, RefundState::Failed { .. })).count();
+    fn reserve(
+        &mut self,
+        payment: &PaymentId,
+        id: RefundId,
+        amount: Money,
+        terms: RefundTerms,
+        now: Timestamp,
+        send_at: Timestamp,
+    ) -> Result<(), RuleError> {
+        let made = self
+            .refunds
+            .iter()
+            .filter(|r| r.payment == *payment && !matches!(r.state, RefundState::Failed { .. }))
+            .count();
         let owner = self.payment_mut(payment)?;
         if owner.gateway() == Gateway::WechatPay && made >= MAX_WECHAT_REFUNDS {
             return Err(RuleError::RefundLimit);

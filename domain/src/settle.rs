@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::{Duration, Evidence, EventType, NumberKey, Order, OrderState, PaymentId, PaymentState, RuleError, Timestamp};
+use crate::{
+    Duration, EventType, Evidence, NumberKey, Order, OrderState, PaymentId, PaymentState, RuleError, Timestamp,
+};
 
 /// How soon a surplus goes back: the contract allows five minutes, one try and its repeats fit.
 const SURPLUS_REFUND_AFTER: Duration = Duration::seconds(1);
@@ -12,7 +14,13 @@ impl Order {
     /// and its refund is recorded in the same breath; another amount or currency is for people.
     ///
     /// Returns whether anything changed: SUCCEEDED never does.
-    pub fn settle(&mut self, id: &PaymentId, evidence: Evidence, keys: &NumberKey, now: Timestamp) -> Result<bool, RuleError> {
+    pub fn settle(
+        &mut self,
+        id: &PaymentId,
+        evidence: Evidence,
+        keys: &NumberKey,
+        now: Timestamp,
+    ) -> Result<bool, RuleError> {
         let payment = self.payment(id).ok_or(RuleError::Unknown)?;
         if payment.evidence().is_some() {
             return Ok(false);

@@ -72,7 +72,14 @@ fn orders(c: &Columns) -> TableCreateStatement {
         .check(("orders_version", Expr::col("version").gt(0)))
         .check((
             "orders_status",
-            Expr::col("status").is_in(["PENDING_PAYMENT", "PAYING", "PAID", "PARTIALLY_REFUNDED", "REFUNDED", "CLOSED"]),
+            Expr::col("status").is_in([
+                "PENDING_PAYMENT",
+                "PAYING",
+                "PAID",
+                "PARTIALLY_REFUNDED",
+                "REFUNDED",
+                "CLOSED",
+            ]),
         ))
         .check(("orders_closed", Expr::col("status").ne("CLOSED").or(Expr::col("close_reason").is_not_null())))
         .check(("orders_paying", Expr::col("status").ne("PAYING").or(Expr::col("open_payment").is_not_null())))
@@ -134,9 +141,15 @@ fn payments(c: &Columns) -> TableCreateStatement {
             "payments_status",
             Expr::col("status").is_in(["CREATED", "UNKNOWN", "PENDING", "SUCCEEDED", "FAILED", "CLOSED"]),
         ))
-        .check(("payments_counters", Expr::col("paid").gte(0).and(Expr::col("refund_reserved").gte(0)).and(Expr::col("refunded").gte(0))))
+        .check((
+            "payments_counters",
+            Expr::col("paid").gte(0).and(Expr::col("refund_reserved").gte(0)).and(Expr::col("refunded").gte(0)),
+        ))
         .check(("payments_refundable", refundable))
-        .check(("payments_winner", Expr::col("winner_of").is_null().or(Expr::col("winner_of").eq(Expr::col("order_seq")))))
+        .check((
+            "payments_winner",
+            Expr::col("winner_of").is_null().or(Expr::col("winner_of").eq(Expr::col("order_seq"))),
+        ))
         .check((
             "payments_evidence",
             Expr::col("status").ne("SUCCEEDED").or(Expr::col("gateway_transaction_id").is_not_null()),

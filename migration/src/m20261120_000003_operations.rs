@@ -34,9 +34,16 @@ impl MigrationTrait for Migration {
             .check(("operations_lease", Expr::col("state").ne("RUNNING").or(Expr::col("lease_until").is_not_null())))
             .take();
         manager.create_table(operations).await?;
-        let once = Index::create().name("operations_once").table("operations").col("subject").col("idempotency_key").unique().take();
+        let once = Index::create()
+            .name("operations_once")
+            .table("operations")
+            .col("subject")
+            .col("idempotency_key")
+            .unique()
+            .take();
         manager.create_index(once).await?;
-        let due = Index::create().name("operations_lease_until").table("operations").col("state").col("lease_until").take();
+        let due =
+            Index::create().name("operations_lease_until").table("operations").col("state").col("lease_until").take();
         manager.create_index(due).await
     }
 }

@@ -60,7 +60,13 @@ impl Payments {
     }
 
     /// Records where the gateway says that a payment stands.
-    pub(super) async fn learn(&self, lease: Option<&Lease>, id: &OrderId, payment: &PaymentId, found: GatewayPayment) -> Result<(), PaymentError> {
+    pub(super) async fn learn(
+        &self,
+        lease: Option<&Lease>,
+        id: &OrderId,
+        payment: &PaymentId,
+        found: GatewayPayment,
+    ) -> Result<(), PaymentError> {
         let keys = &self.0.number_key;
         self.change(id, lease, |order, now| {
             match &found {
@@ -79,7 +85,13 @@ impl Payments {
     }
 
     /// Records that the gateway gave no answer to trust: the money may have moved; we ask on.
-    async fn nothing_learned(&self, lease: Option<&Lease>, id: &OrderId, payment: &PaymentId, e: &GatewayError) -> Result<(), PaymentError> {
+    async fn nothing_learned(
+        &self,
+        lease: Option<&Lease>,
+        id: &OrderId,
+        payment: &PaymentId,
+        e: &GatewayError,
+    ) -> Result<(), PaymentError> {
         tracing::warn!(order = %id, %payment, error = %e, "no answer to trust from the gateway");
         let never_left = matches!(e, GatewayError::NotSent(_) | GatewayError::Later(_));
         self.change(id, lease, |order, now| {
@@ -95,7 +107,12 @@ impl Payments {
 
     /// Asks about an undecided payment and does what follows: settle it, close what nobody waits for,
     /// send again what never arrived.
-    pub(super) async fn resolve_payment(&self, lease: Option<&Lease>, id: &OrderId, payment: &PaymentId) -> Result<(), PaymentError> {
+    pub(super) async fn resolve_payment(
+        &self,
+        lease: Option<&Lease>,
+        id: &OrderId,
+        payment: &PaymentId,
+    ) -> Result<(), PaymentError> {
         let order = self.must_find(id).await?;
         let Some(attempt) = order.payment(payment) else { return Err(PaymentError::NotFound("payment")) };
         if !attempt.is_open() {
@@ -123,7 +140,12 @@ impl Payments {
 
     /// Closes an attempt: intent, there, here. Whoever calls has asked before whether it is paid; a "no"
     /// of the gateway is asked about again, for it may have been paid in between.
-    pub(super) async fn close_attempt(&self, lease: Option<&Lease>, order: &Arc<Order>, payment: &PaymentId) -> Result<(), PaymentError> {
+    pub(super) async fn close_attempt(
+        &self,
+        lease: Option<&Lease>,
+        order: &Arc<Order>,
+        payment: &PaymentId,
+    ) -> Result<(), PaymentError> {
         let Some(attempt) = order.payment(payment) else { return Err(PaymentError::NotFound("payment")) };
         let gateway = self.gateway(attempt.gateway())?;
         if !attempt.closing {

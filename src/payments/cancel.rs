@@ -11,11 +11,18 @@ use crate::store::{Lease, NewClaim};
 pub struct Cancel {
     /// The order.
     pub order: OrderId,
+    /// Why, in the caller's words.
+    pub reason: Option<String>,
 }
 
 impl Payments {
     /// Closes an unpaid order, at most once per key. Paid meanwhile: settled, and `AlreadyPaid`.
-    pub async fn cancel(&self, caller: &Caller, operation: Operation, command: Cancel) -> Result<Outcome, PaymentError> {
+    pub async fn cancel(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        command: Cancel,
+    ) -> Result<Outcome, PaymentError> {
         let caller = caller.clone();
         self.guarded(operation, |payments, operation| async move {
             let order = payments.must_find(&command.order).await?;

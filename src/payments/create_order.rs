@@ -45,7 +45,12 @@ const MAX_NOTE: usize = 500;
 
 impl Payments {
     /// Places an order, at most once per key.
-    pub async fn create_order(&self, caller: &Caller, operation: Operation, command: CreateOrder) -> Result<Outcome, PaymentError> {
+    pub async fn create_order(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        command: CreateOrder,
+    ) -> Result<Outcome, PaymentError> {
         caller.may(Role::Customer)?;
         self.guarded(operation, |payments, operation| async move { payments.place(operation, command).await }).await
     }
@@ -115,14 +120,24 @@ impl Payments {
     }
 
     /// The whole unsigned request for an attempt at paying `order`.
-    pub(super) fn open_payment(&self, order: &Order, method: &PaymentMethod, number: PaymentId) -> Result<OpenPayment, PaymentError> {
+    pub(super) fn open_payment(
+        &self,
+        order: &Order,
+        method: &PaymentMethod,
+        number: PaymentId,
+    ) -> Result<OpenPayment, PaymentError> {
         let PaymentMethod { gateway, product, .. } = *method;
         if !gateway.offers(product) {
-            let words = format!("{gateway:?} does not offer {product:?}: NATIVE JSAPI H5 APP are WeChat Pay's, PRECREATE PAGE WAP APP are Alipay's");
+            let words = format!(
+                "{gateway:?} does not offer {product:?}: NATIVE JSAPI H5 APP are WeChat Pay's, PRECREATE PAGE WAP APP are Alipay's"
+            );
             return Err(PaymentError::BadInput(words));
         }
         if order.total.currency != Currency::CNY {
-            return Err(PaymentError::BadInput(format!("{gateway:?} takes CNY only, the order is in {}", order.total.currency)));
+            return Err(PaymentError::BadInput(format!(
+                "{gateway:?} takes CNY only, the order is in {}",
+                order.total.currency
+            )));
         }
         self.gateway(gateway)?;
         Ok(OpenPayment {
@@ -163,7 +178,9 @@ fn check(command: &CreateOrder) -> Result<(), PaymentError> {
         return Err(PaymentError::BadInput(format!("an order has 1 to {MAX_LINES} lines")));
     }
     if let Some((sku, quantity)) = command.lines.iter().find(|(_, q)| !(1..=MAX_QUANTITY).contains(q)) {
-        return Err(PaymentError::BadInput(format!("the quantity of {sku:?} is {quantity}; 1 to {MAX_QUANTITY} are allowed")));
+        return Err(PaymentError::BadInput(format!(
+            "the quantity of {sku:?} is {quantity}; 1 to {MAX_QUANTITY} are allowed"
+        )));
     }
     if command.note.as_ref().is_some_and(|n| n.chars().count() > MAX_NOTE || n.contains('\0')) {
         return Err(PaymentError::BadInput(format!("a note has at most {MAX_NOTE} characters and no NUL")));

@@ -32,11 +32,7 @@ pub struct Outcome {
 /// What the work inside the guard came to.
 pub(super) enum Worked {
     /// Done; these are its ids.
-    New {
-        order: OrderId,
-        payment: Option<PaymentId>,
-        refund: Option<RefundId>,
-    },
+    New { order: OrderId, payment: Option<PaymentId>, refund: Option<RefundId> },
     /// The store says that the key is taken.
     Taken,
 }
@@ -88,11 +84,13 @@ impl Payments {
                 None => Err(PaymentError::InProgress),
             },
             // The commit's answer may have been lost on its way: the claim tells.
-            Err(e @ PaymentError::StoreUnavailable(StoreError::Unavailable(_))) => match self.replay(&operation).await {
-                Ok(Some(outcome)) => Ok(Outcome { replayed: false, ..outcome }),
-                Err(PaymentError::InProgress) => Err(PaymentError::InProgress),
-                Ok(None) | Err(_) => Err(e),
-            },
+            Err(e @ PaymentError::StoreUnavailable(StoreError::Unavailable(_))) => {
+                match self.replay(&operation).await {
+                    Ok(Some(outcome)) => Ok(Outcome { replayed: false, ..outcome }),
+                    Err(PaymentError::InProgress) => Err(PaymentError::InProgress),
+                    Ok(None) | Err(_) => Err(e),
+                }
+            }
             Err(e) => Err(e),
         }
     }

@@ -42,7 +42,12 @@ pub trait Gateway: Send + Sync {
     async fn find_refund(&self, number: &RefundId, payment: &PaymentId) -> Result<Option<GatewayRefund>, GatewayError>;
     /// Checks and reads a notification; only what is verified comes out. No network. `now` judges the
     /// age of the signature.
-    fn read_notification(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Result<Notification, NotificationError>;
+    fn read_notification(
+        &self,
+        headers: &HeaderMap,
+        body: &[u8],
+        now: Timestamp,
+    ) -> Result<Notification, NotificationError>;
 }
 
 /// The gateways that are configured.

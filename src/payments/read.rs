@@ -27,7 +27,12 @@ impl Payments {
     }
 
     /// A page of orders: a customer's own, staff's all. Only staff may name a customer.
-    pub async fn orders(&self, caller: &Caller, mut filter: OrderFilter, page: &PageRequest) -> Result<Page<Arc<Order>>, PaymentError> {
+    pub async fn orders(
+        &self,
+        caller: &Caller,
+        mut filter: OrderFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Arc<Order>>, PaymentError> {
         if !caller.is_staff() {
             if filter.customer.as_ref().is_some_and(|c| *c != caller.subject) {
                 return Err(PaymentError::Forbidden);
@@ -40,7 +45,12 @@ impl Payments {
     }
 
     /// A page of refunds, for staff.
-    pub async fn refunds(&self, caller: &Caller, filter: &RefundFilter, page: &PageRequest) -> Result<Page<(Arc<Order>, RefundId)>, PaymentError> {
+    pub async fn refunds(
+        &self,
+        caller: &Caller,
+        filter: &RefundFilter,
+        page: &PageRequest,
+    ) -> Result<Page<(Arc<Order>, RefundId)>, PaymentError> {
         if !caller.is_staff() {
             return Err(PaymentError::Forbidden);
         }
@@ -48,7 +58,12 @@ impl Payments {
     }
 
     /// What happened to an order that the caller sees, after version `after`.
-    pub async fn events(&self, order: &OrderId, first: u64, after: i64) -> Result<Page<(i64, Timestamp, NewEvent)>, PaymentError> {
+    pub async fn events(
+        &self,
+        order: &OrderId,
+        first: u64,
+        after: i64,
+    ) -> Result<Page<(i64, Timestamp, NewEvent)>, PaymentError> {
         Ok(self.0.store.events(order, first, after).await?)
     }
 

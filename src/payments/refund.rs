@@ -22,9 +22,15 @@ pub struct RefundOrder {
 
 impl Payments {
     /// Gives money back, at most once per key: role refunder or admin.
-    pub async fn refund(&self, caller: &Caller, operation: Operation, command: RefundOrder) -> Result<Outcome, PaymentError> {
+    pub async fn refund(
+        &self,
+        caller: &Caller,
+        operation: Operation,
+        command: RefundOrder,
+    ) -> Result<Outcome, PaymentError> {
         caller.may(Role::Refunder)?;
-        self.guarded(operation, |payments, operation| async move { payments.begin_refund(operation, command).await }).await
+        self.guarded(operation, |payments, operation| async move { payments.begin_refund(operation, command).await })
+            .await
     }
 
     async fn begin_refund(&self, operation: Operation, command: RefundOrder) -> Result<Worked, PaymentError> {
@@ -90,7 +96,13 @@ impl Payments {
         }
     }
 
-    async fn refund_undecided(&self, lease: Option<&Lease>, id: &OrderId, refund: &RefundId, e: &GatewayError) -> Result<(), PaymentError> {
+    async fn refund_undecided(
+        &self,
+        lease: Option<&Lease>,
+        id: &OrderId,
+        refund: &RefundId,
+        e: &GatewayError,
+    ) -> Result<(), PaymentError> {
         tracing::warn!(order = %id, %refund, error = %e, "no final answer from the gateway to a refund");
         let not_begun = matches!(e, GatewayError::NotSent(_) | GatewayError::Later(_));
         self.change(id, lease, |order, now| {
@@ -107,7 +119,13 @@ impl Payments {
     }
 
     /// Records where the gateway says that a refund stands. Another amount than ours is for people.
-    pub(super) async fn learn_refund(&self, lease: Option<&Lease>, id: &OrderId, refund: &RefundId, found: &GatewayRefund) -> Result<(), PaymentError> {
+    pub(super) async fn learn_refund(
+        &self,
+        lease: Option<&Lease>,
+        id: &OrderId,
+        refund: &RefundId,
+        found: &GatewayRefund,
+    ) -> Result<(), PaymentError> {
         let keys = &self.0.number_key;
         self.change(id, lease, |order, now| {
             let ours = order.refund(refund).ok_or(PaymentError::NotFound("refund"))?;
@@ -136,7 +154,12 @@ impl Payments {
     }
 
     /// A refund's time has come: send it, send it again, or ask what became of it.
-    pub(super) async fn resolve_refund(&self, lease: Option<&Lease>, id: &OrderId, refund: &RefundId) -> Result<(), PaymentError> {
+    pub(super) async fn resolve_refund(
+        &self,
+        lease: Option<&Lease>,
+        id: &OrderId,
+        refund: &RefundId,
+    ) -> Result<(), PaymentError> {
         let order = self.must_find(id).await?;
         let Some(ours) = order.refund(refund) else { return Err(PaymentError::NotFound("refund")) };
         if !ours.is_open() {

@@ -17,7 +17,9 @@ impl Payments {
             (OperationName::CreateOrder | OperationName::RepayOrder, Some(payment), _) => {
                 self.resolve_payment(Some(lease), &claim.order, payment).await
             }
-            (OperationName::RefundOrder, _, Some(refund)) => self.resolve_refund(Some(lease), &claim.order, refund).await,
+            (OperationName::RefundOrder, _, Some(refund)) => {
+                self.resolve_refund(Some(lease), &claim.order, refund).await
+            }
             (OperationName::CancelOrder, ..) => match self.end_cancel(lease, &claim.order).await {
                 Err(PaymentError::Rule(_)) => return Ok(()),
                 result => result,
@@ -59,7 +61,11 @@ impl Payments {
 
     /// Asks the gateways now about everything undecided of an order, and answers with the order as it is
     /// then. Changes nothing that was not already true.
-    pub async fn sync_order(&self, caller: &Caller, id: &OrderId) -> Result<std::sync::Arc<domain::Order>, PaymentError> {
+    pub async fn sync_order(
+        &self,
+        caller: &Caller,
+        id: &OrderId,
+    ) -> Result<std::sync::Arc<domain::Order>, PaymentError> {
         let order = self.must_find(id).await?;
         if !caller.sees(&order) {
             return Err(PaymentError::NotFound("order"));
@@ -70,7 +76,11 @@ impl Payments {
             for payment in order.payments.iter().filter(|p| p.is_open()) {
                 this.payment_due(&payment.id).await?;
             }
-            for refund in order.refunds.iter().filter(|r| r.is_open() && r.asks > 0 || matches!(r.state, domain::RefundState::Processing)) {
+            for refund in order
+                .refunds
+                .iter()
+                .filter(|r| r.is_open() && r.asks > 0 || matches!(r.state, domain::RefundState::Processing))
+            {
                 this.resolve_refund(None, &id, &refund.id).await?;
             }
             this.must_find(&id).await

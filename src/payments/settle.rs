@@ -18,7 +18,12 @@ pub enum Taken {
 
 impl Payments {
     /// Takes a notification in. `StoreUnavailable`: do not acknowledge, so that it comes again.
-    pub async fn take_notification(&self, gateway: Gateway, headers: &HeaderMap, body: &[u8]) -> Result<Taken, PaymentError> {
+    pub async fn take_notification(
+        &self,
+        gateway: Gateway,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Taken, PaymentError> {
         let connector = self.gateway(gateway)?;
         let notification = match connector.read_notification(headers, body, self.now()) {
             Ok(notification) => notification,
@@ -34,7 +39,9 @@ impl Payments {
         };
         let this = self.clone();
         let applied = self.0.tasks.spawn(async move { this.apply(gateway, notification).await });
-        applied.await.unwrap_or_else(|panic| Err(PaymentError::Internal(format!("the notification broke off: {panic}"))))
+        applied
+            .await
+            .unwrap_or_else(|panic| Err(PaymentError::Internal(format!("the notification broke off: {panic}"))))
     }
 
     async fn apply(&self, gateway: Gateway, notification: Notification) -> Result<Taken, PaymentError> {
@@ -48,8 +55,13 @@ impl Payments {
             }
         };
         let Some(order) = order else {
-            tracing::error!(gateway = gateway.name(), number, "a genuine notification about a number that we do not know");
-            self.keep(gateway, notification.id, Some(number.clone()), notification.facts, InboxOutcome::UnknownNumber).await?;
+            tracing::error!(
+                gateway = gateway.name(),
+                number,
+                "a genuine notification about a number that we do not know"
+            );
+            self.keep(gateway, notification.id, Some(number.clone()), notification.facts, InboxOutcome::UnknownNumber)
+                .await?;
             return Ok(Taken::Yes);
         };
         let mut tries = 0;
@@ -62,7 +74,12 @@ impl Payments {
         }
     }
 
-    async fn apply_once(&self, gateway: Gateway, notification: &Notification, id: &OrderId) -> Result<(), PaymentError> {
+    async fn apply_once(
+        &self,
+        gateway: Gateway,
+        notification: &Notification,
+        id: &OrderId,
+    ) -> Result<(), PaymentError> {
         let now = self.now();
         let keys = &self.0.number_key;
         let tx = self.0.store.begin().await?;
@@ -99,7 +116,9 @@ impl Payments {
                     tracing::error!(order = %id, %refund, "a notification about this refund has another amount");
                 } else {
                     match found.state {
-                        GatewayRefundState::Succeeded { at } => order.refund_succeeded(&refund, domain::to_stored(at), now),
+                        GatewayRefundState::Succeeded { at } => {
+                            order.refund_succeeded(&refund, domain::to_stored(at), now)
+                        }
                         GatewayRefundState::Closed => order.refund_closed_by_gateway(&refund, keys, now)?,
                         GatewayRefundState::Processing => order.refund_accepted(&refund, now),
                         GatewayRefundState::Abnormal => {
@@ -117,7 +136,14 @@ impl Payments {
         Ok(())
     }
 
-    async fn keep(&self, gateway: Gateway, id: String, number: Option<String>, facts: serde_json::Value, outcome: InboxOutcome) -> Result<(), PaymentError> {
+    async fn keep(
+        &self,
+        gateway: Gateway,
+        id: String,
+        number: Option<String>,
+        facts: serde_json::Value,
+        outcome: InboxOutcome,
+    ) -> Result<(), PaymentError> {
         let new = NewNotification { gateway, id, number, facts, outcome, received_at: self.now() };
         let tx = self.0.store.begin().await?;
         tx.keep(new).await?;

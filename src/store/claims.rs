@@ -182,9 +182,11 @@ impl Store {
             return Ok(None);
         }
         let row = Entity::find_by_id(seq).one(&self.write).await?;
-        Ok(row
-            .filter(|r| r.lease_holder.as_deref() == Some(holder))
-            .map(|r| Lease { seq, fence: r.fence, holder: holder.to_owned() }))
+        Ok(row.filter(|r| r.lease_holder.as_deref() == Some(holder)).map(|r| Lease {
+            seq,
+            fence: r.fence,
+            holder: holder.to_owned(),
+        }))
     }
 
     /// Prolongs a lease that is still ours. False: it is not.

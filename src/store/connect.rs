@@ -50,11 +50,7 @@ fn server(options: &StoreOptions) -> ConnectOptions {
     let mut pool = basics(&options.url, options.max_connections);
     pool.test_before_acquire_if_idle_for(Duration::from_secs(30));
     pool.map_sqlx_postgres_opts(|o| {
-        o.options([
-            ("statement_timeout", "5s"),
-            ("lock_timeout", "2s"),
-            ("idle_in_transaction_session_timeout", "10s"),
-        ])
+        o.options([("statement_timeout", "5s"), ("lock_timeout", "2s"), ("idle_in_transaction_session_timeout", "10s")])
     });
     // A connection that comes back inside a transaction (its BEGIN was cancelled) is rolled back before
     // anybody else gets it; without this the next acknowledged write is lost with it.

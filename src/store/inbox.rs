@@ -76,7 +76,11 @@ impl Tx {
 
 impl Store {
     /// The verified texts of notifications about a number that no order had when they came.
-    pub async fn waiting_notifications(&self, gateway: Gateway, number: &str) -> Result<Vec<serde_json::Value>, StoreError> {
+    pub async fn waiting_notifications(
+        &self,
+        gateway: Gateway,
+        number: &str,
+    ) -> Result<Vec<serde_json::Value>, StoreError> {
         let rows = Entity::find()
             .filter(Column::Gateway.eq(gateway.name()))
             .filter(Column::Number.eq(number))

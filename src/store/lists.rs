@@ -115,7 +115,11 @@ impl Store {
     }
 
     /// A page of refunds, newest first, each with its order.
-    pub async fn refunds(&self, filter: &RefundFilter, page: &PageRequest) -> Result<Page<(Arc<Order>, RefundId)>, StoreError> {
+    pub async fn refunds(
+        &self,
+        filter: &RefundFilter,
+        page: &PageRequest,
+    ) -> Result<Page<(Arc<Order>, RefundId)>, StoreError> {
         let mut query = refund::Entity::find().limit(page.size + 1);
         if !filter.status.is_empty() {
             query = query.filter(refund::Column::Status.is_in(filter.status.iter().map(|s| s.name())));
@@ -150,7 +154,10 @@ impl Store {
             .into_iter()
             .map(|r| {
                 let id = RefundId::parse(&r.id).map_err(|_| rows::corrupt("refunds", "id", &r.id))?;
-                let at = seqs.iter().position(|s| *s == r.order_seq).ok_or_else(|| rows::corrupt("refunds", "order_seq", &r.id))?;
+                let at = seqs
+                    .iter()
+                    .position(|s| *s == r.order_seq)
+                    .ok_or_else(|| rows::corrupt("refunds", "order_seq", &r.id))?;
                 Ok((orders[at].clone(), id))
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
@@ -158,7 +165,12 @@ impl Store {
     }
 
     /// What happened to an order after version `after`, in order; at most `first` events.
-    pub async fn events(&self, id: &domain::OrderId, first: u64, after: i64) -> Result<Page<(i64, Timestamp, NewEvent)>, StoreError> {
+    pub async fn events(
+        &self,
+        id: &domain::OrderId,
+        first: u64,
+        after: i64,
+    ) -> Result<Page<(i64, Timestamp, NewEvent)>, StoreError> {
         let of = Query::select()
             .column(order::Column::Seq)
             .from(order::Entity)

@@ -67,8 +67,24 @@ impl From<DbErr> for StoreError {
         }
         let text = e.to_string();
         // PostgreSQL 40001, 40P01, 55P03; MariaDB and MySQL 1213, 1205; SQLite "database is locked".
-        let in_the_way = ["40001", "40P01", "55P03", "1213", "1205", "database is locked", "could not serialize", "deadlock detected", "lock timeout", "Deadlock found", "Lock wait timeout"];
-        if in_the_way.iter().any(|sign| text.contains(sign)) { StoreError::Conflict } else { StoreError::Unavailable(e) }
+        let in_the_way = [
+            "40001",
+            "40P01",
+            "55P03",
+            "1213",
+            "1205",
+            "database is locked",
+            "could not serialize",
+            "deadlock detected",
+            "lock timeout",
+            "Deadlock found",
+            "Lock wait timeout",
+        ];
+        if in_the_way.iter().any(|sign| text.contains(sign)) {
+            StoreError::Conflict
+        } else {
+            StoreError::Unavailable(e)
+        }
     }
 }
 

@@ -36,7 +36,8 @@ impl Tx {
 
     /// Takes hold of an order: waits while another transaction has it, then reads it as it is.
     pub async fn hold_order(&self, id: &OrderId) -> Result<Option<Held>, StoreError> {
-        let row = order::Entity::find().filter(order::Column::Id.eq(id.as_str())).lock_exclusive().one(&self.inner).await?;
+        let row =
+            order::Entity::find().filter(order::Column::Id.eq(id.as_str())).lock_exclusive().one(&self.inner).await?;
         let Some(row) = row else { return Ok(None) };
         let seq = row.seq;
         let order = assemble(&self.inner, vec![row]).await?.pop().ok_or(StoreError::Conflict)?;
@@ -97,7 +98,13 @@ impl Tx {
 
     /// The counters are compared and set, and the table's CHECK stands behind: of two refunds that
     /// together exceed what was paid, one fails here whatever the code believed.
-    async fn update_payment(&self, payment: &domain::Payment, before: &domain::Payment, order: &Order, seq: i64) -> Result<(), StoreError> {
+    async fn update_payment(
+        &self,
+        payment: &domain::Payment,
+        before: &domain::Payment,
+        order: &Order,
+        seq: i64,
+    ) -> Result<(), StoreError> {
         let row = rows::payment_row(payment, order, seq);
         let mut update = payment::Entity::update_many()
             .filter(payment::Column::Id.eq(payment.id.as_str()))
@@ -191,7 +198,12 @@ pub(super) async fn assemble(db: &impl ConnectionTrait, orders: Vec<order::Model
         .map(|o| {
             let seq = o.seq;
             let mut take = (lines.remove(&seq), payments.remove(&seq), refunds.remove(&seq));
-            rows::order_from(o, take.0.take().unwrap_or_default(), take.1.take().unwrap_or_default(), take.2.take().unwrap_or_default())
+            rows::order_from(
+                o,
+                take.0.take().unwrap_or_default(),
+                take.1.take().unwrap_or_default(),
+                take.2.take().unwrap_or_default(),
+            )
         })
         .collect()
 }

@@ -37,7 +37,11 @@ pub(super) fn order_from(
             at: row.paid_at.ok_or_else(|| wrong("paid_at"))?,
         },
         OrderStatus::Closed => OrderState::Closed {
-            reason: row.close_reason.as_deref().and_then(CloseReason::from_name).ok_or_else(|| wrong("close_reason"))?,
+            reason: row
+                .close_reason
+                .as_deref()
+                .and_then(CloseReason::from_name)
+                .ok_or_else(|| wrong("close_reason"))?,
             at: row.closed_at.ok_or_else(|| wrong("closed_at"))?,
         },
     };
@@ -134,7 +138,10 @@ pub(super) fn payment_from(row: payment::Model) -> Result<Payment, StoreError> {
         PaymentStatus::Succeeded => PaymentState::Succeeded {
             evidence: Evidence {
                 transaction_id: row.gateway_transaction_id.clone().ok_or_else(|| wrong("gateway_transaction_id"))?,
-                amount: Money::new(row.paid, currency(row.paid_currency.as_deref().unwrap_or_default(), "payments", &row.id)?),
+                amount: Money::new(
+                    row.paid,
+                    currency(row.paid_currency.as_deref().unwrap_or_default(), "payments", &row.id)?,
+                ),
                 paid_at: at()?,
             },
             surplus: row.surplus,
@@ -225,7 +232,9 @@ pub(super) fn refund_from(row: refund::Model) -> Result<Refund, StoreError> {
         RefundStatus::Processing => RefundState::Processing,
         RefundStatus::Unknown => RefundState::Unknown { since: at()? },
         RefundStatus::Succeeded => RefundState::Succeeded { at: at()? },
-        RefundStatus::Failed => RefundState::Failed { reason: row.failure_reason.clone().unwrap_or_default(), at: at()? },
+        RefundStatus::Failed => {
+            RefundState::Failed { reason: row.failure_reason.clone().unwrap_or_default(), at: at()? }
+        }
     };
     Ok(Refund {
         id: RefundId::parse(&row.id).map_err(|_| wrong("id"))?,

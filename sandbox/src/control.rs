@@ -1,0 +1,48 @@
+//! What only a sandbox has: fault knobs, the ledger, and the list of calls.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+
+use crate::{calls::ReceivedCall, faults::Fault, ledger::Ledger, world::World};
+
+pub(crate) fn routes() -> Router<Arc<World>> {
+    Router::new()
+        .route("/__sandbox/faults", post(add_fault).delete(clear_faults))
+        .route("/__sandbox/ledger", get(ledger))
+        .route("/__sandbox/calls", get(calls))
+}
+
+async fn add_fault(State(world): State<Arc<World>>, body: Bytes) -> Response {
+    match Fault::from_json(&body) {
+        Ok(fault) => {
+            world.faults.add(fault);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(unknown) => {
+            let error = json!({ "error": unknown.to_string() });
+            (StatusCode::BAD_REQUEST, Json(error)).into_response()
+        }
+    }
+}
+
+async fn clear_faults(State(world): State<Arc<World>>) -> StatusCode {
+    world.faults.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn ledger(State(world): State<Arc<World>>) -> Json<Ledger> {
+    Json(world.ledger())
+}
+
+async fn calls(State(world): State<Arc<World>>) -> Json<Vec<ReceivedCall>> {
+    Json(world.calls.all())
+}

@@ -1,0 +1,111 @@
+//! Does what is due when it is due: completes refunds and carries notifications to merchants.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::TimeDelta;
+use reqwest::{StatusCode, redirect};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    calls::Call,
+    faults::FaultKind,
+    outbox::{Content, Letter},
+    wechat_pay,
+    world::World,
+};
+
+/// A client for notifications: five seconds, no redirects, no proxy.
+pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .timeout(Duration::from_secs(5))
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .user_agent("Mozilla/4.0")
+        .build()
+}
+
+/// Works until stopped. What was on its way then is still in the outbox.
+pub(crate) async fn run(world: Arc<World>, client: reqwest::Client, stop: CancellationToken) {
+    let deliveries = TaskTracker::new();
+    while !stop.is_cancelled() {
+        let (letters, next) = world.look(|state, now| {
+            let letters = state.journal.outbox.take_due(now);
+            (letters, state.next_due())
+        });
+        for letter in letters {
+            let delivery = deliver(world.clone(), client.clone(), letter);
+            deliveries.spawn(stop.clone().run_until_cancelled_owned(delivery));
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = world.store.changed.notified() => {}
+            () = async {
+                match next {
+                    Some(at) => world.clock.sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            } => {}
+        }
+    }
+    deliveries.close();
+    deliveries.wait().await;
+}
+
+async fn deliver(world: Arc<World>, client: reqwest::Client, letter: Letter) {
+    let fault = world.faults.take(Call::Notify, Some(&letter.number));
+    let taken = match fault {
+        Some(FaultKind::Drop) => false,
+        Some(FaultKind::DelayMs(ms)) => return hold_back(&world, letter, ms),
+        // A probe stands for nothing: whatever is answered, the real one follows.
+        Some(FaultKind::Signtest) => {
+            send(&world, &client, &letter, fault).await;
+            false
+        }
+        Some(FaultKind::Duplicate) => {
+            let first = send(&world, &client, &letter, None).await;
+            let second = send(&world, &client, &letter, None).await;
+            first || second
+        }
+        fault => send(&world, &client, &letter, fault).await,
+    };
+    world.change(|state, now| {
+        if taken {
+            state.journal.outbox.taken(&letter.id);
+        } else {
+            state.journal.outbox.not_taken(&letter.id, now);
+        }
+    });
+}
+
+fn hold_back(world: &World, mut letter: Letter, ms: u64) {
+    let pause = i64::try_from(ms).ok().and_then(TimeDelta::try_milliseconds);
+    world.change(|state, now| {
+        let due_at = pause.and_then(|pause| now.checked_add_signed(pause));
+        letter.due_at = due_at.unwrap_or(letter.due_at);
+        state.journal.outbox.put(letter);
+    });
+}
+
+/// Sends it once; whether the merchant took it: 200 or 204 within the time.
+async fn send(world: &World, client: &reqwest::Client, letter: &Letter, fault: Option<FaultKind>) -> bool {
+    let now = world.clock.now();
+    let request = match &letter.content {
+        Content::WechatPay(event) => wechat_pay::notification(letter, event, fault, &world.keys, now),
+    };
+    let Ok((headers, body)) = request else {
+        tracing::error!(id = letter.id, "a notification could not be signed");
+        return false;
+    };
+    let answer = client.post(&letter.url).headers(headers).body(body).send().await;
+    match answer.map(|answer| answer.status()) {
+        Ok(StatusCode::OK | StatusCode::NO_CONTENT) => true,
+        Ok(status) => {
+            tracing::debug!(id = letter.id, %status, "a notification was not taken");
+            false
+        }
+        Err(error) => {
+            tracing::debug!(id = letter.id, %error, "a notification did not arrive");
+            false
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What every part of the sandbox shares.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    calls::CallLog,
+    cashier::PayError,
+    clock::Clock,
+    faults::Faults,
+    keys::Keys,
+    ledger::Ledger,
+    state::{State, Store},
+};
+
+/// The gateways, their payers and the faults that wait for them.
+pub(crate) struct World {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) keys: Keys,
+    pub(crate) store: Arc<Store>,
+    pub(crate) faults: Faults,
+    pub(crate) calls: CallLog,
+    pub(crate) refund_delay: Duration,
+    /// Base of the links to the cashier, without a slash at its end.
+    pub(crate) public_url: String,
+}
+
+impl World {
+    /// Changes the state as of now, under its lock.
+    pub(crate) fn change<T>(&self, act: impl FnOnce(&mut State, DateTime<Utc>) -> T) -> T {
+        let now = self.clock.now();
+        self.store.change(now, |state| act(state, now))
+    }
+
+    /// Reads the state as of now, under its lock.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&mut State, DateTime<Utc>) -> T) -> T {
+        let now = self.clock.now();
+        self.store.look(now, |state| look(state, now))
+    }
+
+    /// The payer pays.
+    pub(crate) fn pay(&self, number: &str) -> Result<(), PayError> {
+        self.change(|state, now| state.wechat_pay.pay(number, now, &mut state.journal))
+    }
+
+    pub(crate) fn ledger(&self) -> Ledger {
+        self.look(|state, _| state.journal.ledger.clone())
+    }
+
+    /// Returns once nothing is due and no notification is on its way.
+    pub(crate) async fn settled(&self) {
+        let is_settled = |store: &Store| {
+            let now = self.clock.now();
+            store.look(now, |state| state.journal.outbox.is_settled(now))
+        };
+        self.store.wait_until(is_settled).await;
+    }
+}

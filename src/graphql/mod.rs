@@ -1,0 +1,72 @@
+//! Door in: the schema, its views of the domain, and who may ask.
+
+mod arguments;
+mod codes;
+mod connection;
+mod enums;
+mod error;
+mod mutations;
+mod order;
+mod payment;
+mod product;
+mod queries;
+mod refund;
+mod scalars;
+mod subscriptions;
+
+pub use codes::Codes;
+pub use error::{ApiError, code};
+
+use async_graphql::{Context, Schema, SchemaBuilder};
+
+use crate::payments::{Caller, PaymentError, Payments};
+use mutations::Mutation;
+use queries::Query;
+use subscriptions::Subscription;
+
+/// The whole schema.
+pub type PayonceSchema = Schema<Query, Mutation, Subscription>;
+
+/// The `Idempotency-Key` header of the request, which must equal the argument when it is sent.
+#[derive(Clone, Debug)]
+pub struct KeyHeader(pub String);
+
+/// The schema as it is served.
+pub fn schema(payments: Payments) -> PayonceSchema {
+    builder()
+        .data(payments)
+        .limit_depth(10)
+        .limit_complexity(5_000)
+        .limit_directives(2)
+        .extension(codes::Codes)
+        .finish()
+}
+
+/// The schema's text, for `schema.graphql`.
+pub fn sdl() -> String {
+    let options = async_graphql::SDLExportOptions::new().sorted_fields().sorted_enum_items().sorted_arguments();
+    builder().finish().sdl_with_options(options)
+}
+
+fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {
+    Schema::build(Query::all(), Mutation::all(), Subscription).disable_suggestions()
+}
+
+/// What resolvers ask of the request.
+trait Asked {
+    /// The workflows.
+    fn payments(&self) -> Result<&Payments, ApiError>;
+    /// The verified caller, or `UNAUTHENTICATED`.
+    fn caller(&self) -> Result<&Caller, ApiError>;
+}
+
+impl Asked for Context<'_> {
+    fn payments(&self) -> Result<&Payments, ApiError> {
+        self.data_opt::<Payments>()
+            .ok_or_else(|| PaymentError::Internal("the schema has no workflows".to_owned()).into())
+    }
+
+    fn caller(&self) -> Result<&Caller, ApiError> {
+        self.data_opt::<Caller>().ok_or_else(ApiError::unauthenticated)
+    }
+}

@@ -1,0 +1,36 @@
+//! One file per mutation: its input, its payload, its resolver.
+
+mod cancel_order;
+mod create_order;
+mod refund_order;
+mod repay_order;
+mod sync_order;
+
+use async_graphql::MergedObject;
+
+/// Everything that changes something. Money moves only with an idempotency key.
+#[derive(MergedObject)]
+#[graphql(name = "Mutation")]
+pub struct MutationRoot(
+    create_order::CreateOrderMutation,
+    repay_order::RepayOrderMutation,
+    cancel_order::CancelOrderMutation,
+    refund_order::RefundOrderMutation,
+    sync_order::SyncOrderMutation,
+);
+
+/// The whole mutation type.
+pub type Mutation = MutationRoot;
+
+impl MutationRoot {
+    /// All of them.
+    pub fn all() -> Self {
+        Self(
+            create_order::CreateOrderMutation,
+            repay_order::RepayOrderMutation,
+            cancel_order::CancelOrderMutation,
+            refund_order::RefundOrderMutation,
+            sync_order::SyncOrderMutation,
+        )
+    }
+}

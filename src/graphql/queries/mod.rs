@@ -1,0 +1,19 @@
+//! One file per subject of queries.
+
+mod orders;
+mod products;
+mod refunds;
+
+use async_graphql::MergedObject;
+
+/// Everything that can be asked.
+#[derive(MergedObject)]
+#[graphql(name = "Query")]
+pub struct Query(orders::OrderQueries, refunds::RefundQueries, products::ProductQueries);
+
+impl Query {
+    /// All of them.
+    pub fn all() -> Self {
+        Self(orders::OrderQueries, refunds::RefundQueries, products::ProductQueries)
+    }
+}

@@ -1,0 +1,416 @@
+//! The only place that knows every room: builds them, joins them, shuts them down.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::serve::ListenerExt;
+use domain::{Currency, Money, Timestamp};
+use migration::{Migrator, MigratorTrait};
+use sandbox::{Sandbox, SandboxConfig};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, DbBackend, Statement};
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Config, Profile, TokenKey};
+use crate::coordination::{InProcessCoordination, RedisCoordination};
+use crate::gateways::{Registry, wechat_pay};
+use crate::http::{self, HttpSettings, NewToken, SocketSettings, TokenKeys, TokenVerifier};
+use crate::payments::ports::{BoxFuture, Clock, Coordination};
+use crate::payments::{Payments, Settings};
+use crate::store::{Product, Store, StoreOptions};
+
+/// How long operations under way may take to end at a shutdown.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Why it did not start: one line, naming the variable to change.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct StartError(String);
+
+fn failed(variable: &str, why: impl std::fmt::Display) -> StartError {
+    StartError(format!("{variable}: {why}"))
+}
+
+/// The real clock.
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the machine for the time")]
+    fn now(&self) -> Timestamp {
+        domain::to_stored(chrono::Utc::now())
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> BoxFuture<'_, ()> {
+        let wait = (at - self.now()).to_std().unwrap_or_default();
+        Box::pin(tokio::time::sleep(wait))
+    }
+}
+
+/// The same clock for the sandbox, which knows nothing of ours.
+struct SandboxClock(Arc<dyn Clock>);
+
+impl sandbox::Clock for SandboxClock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn sleep_until<'a>(&'a self, at: Timestamp) -> BoxFuture<'a, ()> {
+        self.0.sleep_until(at)
+    }
+}
+
+/// A running Payonce.
+pub struct App {
+    /// Where GraphQL is.
+    pub address: SocketAddr,
+    /// Where the console and the metrics are.
+    pub admin_address: SocketAddr,
+    /// The workflows.
+    pub payments: Payments,
+    /// The gateway simulator, in the dev profile.
+    pub sandbox: Option<Sandbox>,
+    store: Store,
+    servers: Vec<JoinHandle<()>>,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Builds and starts everything; ready when it returns.
+    pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<App, StartError> {
+        let listener = bind("PAYONCE_LISTEN", config.listen).await?;
+        let address = listener.local_addr().map_err(|e| failed("PAYONCE_LISTEN", e))?;
+        let admin_listener = match config.admin_listen {
+            Some(at) => Some(bind("PAYONCE_ADMIN_LISTEN", at).await?),
+            None => None,
+        };
+        let dev = config.profile == Profile::Dev;
+        if dev {
+            migrate(config).await?;
+        }
+        let store = connect(config).await?;
+        if dev {
+            demo_products(&store).await.map_err(|e| failed("PAYONCE_DATABASE_URL", e))?;
+        } else {
+            nothing_pending(&store).await?;
+        }
+        let sandbox = start_sandbox(config, &clock).await?;
+        let registry = Registry { wechat_pay: wechat_pay_config(config, sandbox.as_ref()) };
+        let gateways = registry.connect(&clock).map_err(|e| failed("PAYONCE_WECHAT_PAY_*", e))?;
+        let coordination = coordination(config).await?;
+        let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
+        let settings = Settings {
+            order_ttl: config.order_ttl,
+            repay_margin: config.repay_margin,
+            lease: config.lease,
+            duplicate_window: config.duplicate_window,
+            deadline: Duration::from_secs(10),
+            public_url: public_url.clone(),
+        };
+        let payments = Payments::new(store.clone(), gateways, coordination, clock.clone(), config.number_key.clone(), settings);
+        let tokens = tokens(config, clock)?;
+        let schema = crate::graphql::schema(payments.clone());
+        let router = http::public(
+            schema,
+            payments.clone(),
+            tokens,
+            HttpSettings {
+                dev,
+                cors_origins: config.cors_origins.clone(),
+                sockets: SocketSettings {
+                    per_process: config.ws_per_process,
+                    per_subject: config.ws_per_subject,
+                    allowed_origins: config.cors_origins.clone(),
+                    public_origin: Some(public_url),
+                },
+                with_admin: admin_listener.is_none(),
+            },
+        );
+        let stop = CancellationToken::new();
+        let mut servers = vec![serve(listener, router, &stop)];
+        let mut admin_address = address;
+        if let Some(listener) = admin_listener {
+            admin_address = listener.local_addr().map_err(|e| failed("PAYONCE_ADMIN_LISTEN", e))?;
+            servers.push(serve(listener, http::admin(payments.clone()), &stop));
+        }
+        payments.start();
+        Ok(App { address, admin_address, payments, sandbox, store, servers, stop })
+    }
+
+    /// Takes nothing new, ends live connections, waits for what is under way, and closes every door.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.payments.stop(PATIENCE).await;
+        for server in self.servers {
+            let abort = server.abort_handle();
+            if tokio::time::timeout(Duration::from_secs(2), server).await.is_err() {
+                abort.abort();
+            }
+        }
+        if let Some(sandbox) = self.sandbox {
+            sandbox.stop().await;
+        }
+        self.store.close().await;
+    }
+}
+
+async fn bind(variable: &str, at: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(at).await.map_err(|e| failed(variable, format!("cannot listen on {at}: {e}; choose another address")))
+}
+
+fn serve(listener: TcpListener, router: Router, stop: &CancellationToken) -> JoinHandle<()> {
+    let stopped = stop.clone().cancelled_owned();
+    let listener = listener.tap_io(|stream| {
+        stream.set_nodelay(true).ok();
+    });
+    tokio::spawn(async move {
+        if let Err(e) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+            tracing::error!(error = %e, "a listener broke off");
+        }
+    })
+}
+
+/// Opens the store that is configured.
+pub async fn connect(config: &Config) -> Result<Store, StartError> {
+    let options = StoreOptions { url: config.database_url.clone(), max_connections: 16 };
+    Store::connect(&options).await.map_err(|e| failed("PAYONCE_DATABASE_URL", e))
+}
+
+/// Makes the database what this version needs. Several processes may try at once: one does it, the rest
+/// waits for it.
+pub async fn migrate(config: &Config) -> Result<(), StartError> {
+    let wrong = |e: sea_orm::DbErr| failed("PAYONCE_DATABASE_URL", e);
+    let connect = || async {
+        let mut one = sea_orm::ConnectOptions::new(&config.database_url);
+        one.max_connections(1).connect_timeout(Duration::from_secs(5)).acquire_timeout(Duration::from_secs(65)).sqlx_logging(false);
+        Database::connect(one).await
+    };
+    let lock = connect().await.map_err(wrong)?;
+    hold_migration_lock(&lock).await.map_err(wrong)?;
+    let work = connect().await.map_err(wrong)?;
+    let migrated = Migrator::up(&work, None).await;
+    work.close().await.ok();
+    // Closing the connection gives the lock back; so does a crash.
+    lock.close().await.ok();
+    migrated.map_err(wrong)
+}
+
+async fn hold_migration_lock(lock: &DatabaseConnection) -> Result<(), sea_orm::DbErr> {
+    let sql = match lock.get_database_backend() {
+        DbBackend::Postgres => "SELECT 1 AS held FROM (SELECT pg_advisory_lock(7013)) AS held",
+        DbBackend::MySql => "SELECT GET_LOCK(CONCAT(DATABASE(), '.migrate'), 60) AS held",
+        // One process.
+        _ => return Ok(()),
+    };
+    lock.query_one_raw(Statement::from_string(lock.get_database_backend(), sql)).await?;
+    Ok(())
+}
+
+/// How many steps the database lacks.
+pub async fn pending_migrations(store: &Store) -> Result<usize, StartError> {
+    let pending = Migrator::get_pending_migrations(store.for_migrations()).await;
+    Ok(pending.map_err(|e| failed("PAYONCE_DATABASE_URL", e))?.len())
+}
+
+async fn nothing_pending(store: &Store) -> Result<(), StartError> {
+    match pending_migrations(store).await? {
+        0 => Ok(()),
+        n => Err(failed("PAYONCE_DATABASE_URL", format!("the database lacks {n} migrations; run `payonce migrate` first"))),
+    }
+}
+
+async fn demo_products(store: &Store) -> Result<(), crate::store::StoreError> {
+    if store.product_count().await? > 0 {
+        return Ok(());
+    }
+    let products = [("TEA", "Oolong tea, 100 g", 1_280), ("MUG", "Stoneware mug", 10_000), ("BOOK", "The book of tea", 5_900), ("PIN", "Enamel pin", 1)];
+    let products = products.map(|(sku, name, minor)| Product {
+        sku: sku.to_owned(),
+        name: name.to_owned(),
+        price: Money::new(minor, Currency::CNY),
+    });
+    let tx = store.begin().await?;
+    tx.put_products(&products).await?;
+    tx.commit().await
+}
+
+async fn start_sandbox(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Sandbox>, StartError> {
+    let Some(listen) = config.sandbox_listen else { return Ok(None) };
+    let settings = SandboxConfig {
+        listen,
+        home: Some(config.sandbox_home.clone()),
+        clock: Arc::new(SandboxClock(clock.clone())),
+        ..SandboxConfig::default()
+    };
+    Sandbox::start(settings).await.map(Some).map_err(|e| failed("PAYONCE_SANDBOX_LISTEN", e))
+}
+
+fn wechat_pay_config(config: &Config, sandbox: Option<&Sandbox>) -> Option<wechat_pay::Config> {
+    if let Some(given) = &config.wechat_pay {
+        return Some(wechat_pay::Config {
+            base_url: given.base_url.clone(),
+            mchid: given.mchid.clone(),
+            appid: given.appid.clone(),
+            serial_no: given.serial_no.clone(),
+            private_key_pem: given.private_key_pem.clone(),
+            api_v3_key: given.api_v3_key.clone(),
+            platform_keys: vec![(given.public_key_id.clone(), given.public_key_pem.clone())],
+            timeout: wechat_pay::Config::TIMEOUT,
+            wanted_key: Some(given.public_key_id.clone()),
+        });
+    }
+    let sandbox = sandbox?;
+    let merchant = sandbox.merchant();
+    Some(wechat_pay::Config {
+        base_url: sandbox.url(),
+        mchid: merchant.mchid.clone(),
+        appid: merchant.appid.clone(),
+        serial_no: merchant.serial_no.clone(),
+        private_key_pem: merchant.private_key_pem.clone().into(),
+        api_v3_key: merchant.api_v3_key.clone().into(),
+        platform_keys: vec![(merchant.public_key_id.clone(), merchant.public_key_pem.clone())],
+        timeout: wechat_pay::Config::TIMEOUT,
+        wanted_key: Some(merchant.public_key_id.clone()),
+    })
+}
+
+async fn coordination(config: &Config) -> Result<Arc<dyn Coordination>, StartError> {
+    match &config.redis_url {
+        None => Ok(Arc::new(InProcessCoordination::new())),
+        Some(url) => match RedisCoordination::connect(url.expose_secret()).await {
+            Ok(redis) => Ok(Arc::new(redis)),
+            Err(e) => Err(failed("PAYONCE_REDIS_URL", e)),
+        },
+    }
+}
+
+fn tokens(config: &Config, clock: Arc<dyn Clock>) -> Result<TokenVerifier, StartError> {
+    let (keys, variable) = match &config.token_key {
+        TokenKey::Hs256(secret) => (TokenKeys::Hs256(secret.clone()), "PAYONCE_JWT_HS256_SECRET"),
+        TokenKey::Jwks(json) => (TokenKeys::Jwks(json.clone()), "PAYONCE_JWKS_FILE"),
+    };
+    TokenVerifier::new(keys, config.jwt_issuer.clone(), config.jwt_audience.clone(), clock).map_err(|e| failed(variable, e))
+}
+
+/// Mints a token with the configured secret; refuses when only public keys are configured.
+pub fn mint_token(config: &Config, sub: &str, roles: &[String], ttl: Duration) -> Result<String, StartError> {
+    let TokenKey::Hs256(secret) = &config.token_key else {
+        return Err(failed("PAYONCE_JWT_HS256_SECRET", "is not set; with public keys alone the issuer mints the tokens"));
+    };
+    let new = NewToken {
+        sub,
+        roles,
+        issuer: &config.jwt_issuer,
+        audience: &config.jwt_audience,
+        ttl,
+        now: SystemClock.now(),
+    };
+    http::mint(secret, new).map_err(StartError)
+}
+
+/// Checks everything that is configured, one line each; true when all is well.
+pub async fn doctor(config: &Config) -> bool {
+    let mut well = true;
+    let mut say = |what: &str, result: Result<String, String>| {
+        let (sign, text) = match result {
+            Ok(text) => ("ok  ", text),
+            Err(text) => {
+                well = false;
+                ("FAIL", text)
+            }
+        };
+        println!("{sign}  {what:<12} {text}");
+    };
+    say("config", Ok(format!("profile {:?}", config.profile)));
+    match connect(config).await {
+        Err(e) => say("database", Err(e.to_string())),
+        Ok(store) => {
+            let pending = match pending_migrations(&store).await {
+                Ok(0) => Ok(format!("{}, every migration is there", store.kind())),
+                Ok(n) => Err(format!("{} lacks {n} migrations; run `payonce migrate`", store.kind())),
+                Err(e) => Err(e.to_string()),
+            };
+            say("database", pending);
+            let clock = match store.clock_offset_ms().await {
+                Ok(ms) if ms.abs() <= 1_000 => Ok(format!("{ms} ms from the database's")),
+                Ok(ms) => Err(format!("{ms} ms from the database's; at most 1000 are well")),
+                Err(e) => Err(e.to_string()),
+            };
+            say("clock", clock);
+            store.close().await;
+        }
+    }
+    match coordination(config).await {
+        Ok(c) if config.redis_url.is_none() => {
+            drop(c);
+            say("redis", Ok("not configured; this process coordinates by itself".to_owned()));
+        }
+        Ok(c) if c.healthy().await => say("redis", Ok("answers".to_owned())),
+        Ok(_) => say("redis", Err("PAYONCE_REDIS_URL: does not answer; requests will be slower, and still right".to_owned())),
+        Err(e) => say("redis", Err(e.to_string())),
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let gateway = match wechat_pay_config(config, None) {
+        None => Ok("WeChat Pay is the sandbox".to_owned()),
+        Some(given) => match (Registry { wechat_pay: Some(given) }).connect(&clock) {
+            Ok(_) => Ok("WeChat Pay's keys are readable".to_owned()),
+            Err(e) => Err(format!("PAYONCE_WECHAT_PAY_*: {e}")),
+        },
+    };
+    say("gateways", gateway);
+    say("tokens", tokens(config, clock).map(|_| "keys are readable".to_owned()).map_err(|e| e.to_string()));
+    well
+}
+
+/// Reads products from CSV (`sku,name,price_minor,currency` with that header) and puts them into the
+/// catalogue, all or none.
+pub async fn import_products(config: &Config, file: &std::path::Path) -> Result<usize, StartError> {
+    let wrong = |line: u64, why: &str| StartError(format!("{}: line {line}: {why}", file.display()));
+    let mut reader = csv::Reader::from_path(file).map_err(|e| StartError(format!("{}: {e}", file.display())))?;
+    let mut products = Vec::new();
+    for row in reader.records() {
+        let row = row.map_err(|e| StartError(format!("{}: {e}", file.display())))?;
+        let line = row.position().map_or(0, csv::Position::line);
+        let [sku, name, minor, currency] = row.iter().collect::<Vec<_>>()[..] else {
+            return Err(wrong(line, "right are four columns: sku,name,price_minor,currency"));
+        };
+        if sku.is_empty() || sku.len() > 64 || name.is_empty() || name.chars().count() > 200 {
+            return Err(wrong(line, "a sku has 1 to 64 bytes, a name 1 to 200 characters"));
+        }
+        let minor: i64 = minor.parse().ok().filter(|m| *m > 0).ok_or_else(|| wrong(line, "price_minor is a whole number of minor units from 1"))?;
+        let currency = Currency::parse(currency).map_err(|_| wrong(line, "currency is an ISO 4217 code such as CNY"))?;
+        products.push(Product { sku: sku.to_owned(), name: name.to_owned(), price: Money::new(minor, currency) });
+    }
+    let store = connect(config).await?;
+    let put = async {
+        let tx = store.begin().await?;
+        tx.put_products(&products).await?;
+        tx.commit().await
+    };
+    put.await.map_err(|e: crate::store::StoreError| failed("PAYONCE_DATABASE_URL", e))?;
+    Ok(products.len())
+}
+
+/// The sandbox alone, until it is told to stop.
+pub async fn sandbox_alone(listen: SocketAddr, keys: Option<std::path::PathBuf>) -> Result<Sandbox, StartError> {
+    let settings = SandboxConfig { listen, home: keys, ..SandboxConfig::default() };
+    Sandbox::start(settings).await.map_err(|e| failed("--listen", e))
+}
+
+/// The text that a newcomer reads first.
+pub fn greeting(app: &App, config: &Config) -> Result<String, StartError> {
+    let day = Duration::from_secs(86_400);
+    let customer = mint_token(config, "alice", &["customer".to_owned()], day)?;
+    let admin = mint_token(config, "admin", &["admin".to_owned()], day)?;
+    let address = app.address;
+    let sandbox = app.sandbox.as_ref().map_or("off".to_owned(), |s| format!("{} (no money moves)", s.url()));
+    Ok(format!(
+        "\nPayonce is ready.\n\n  GraphQL    http://{address}/graphql\n  Console    http://{admin_address}/admin/#token={admin}\n  \
+         Demo shop  http://{address}/shop/#token={customer}\n  Sandbox    {sandbox}\n\n  customer token (alice, one day)\n  {customer}\n\n  \
+         admin token (admin, one day)\n  {admin}\n",
+        admin_address = app.admin_address,
+    ))
+}

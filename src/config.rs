@@ -1,0 +1,459 @@
+//! File and environment to a typed [`Config`]. A wrong or missing value stops the start with one line
+//! that names the variable and says what would be right.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use domain::NumberKey;
+use secrecy::SecretString;
+
+/// Which of two lives this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// A newcomer's machine: embedded defaults, the sandbox gateway, fixed secrets.
+    Dev,
+    /// Real money: no default secrets, no sandbox, no plain-text notify URL.
+    Production,
+}
+
+/// What tokens are verified with.
+#[derive(Clone, Debug)]
+pub enum TokenKey {
+    /// A secret shared with the issuer; `payonce token` can mint with it.
+    Hs256(SecretString),
+    /// A set of public keys, as JSON.
+    Jwks(String),
+}
+
+/// WeChat Pay's part; the sandbox fills it in when it is not given.
+#[derive(Clone, Debug)]
+pub struct WechatPay {
+    /// Scheme and host.
+    pub base_url: String,
+    /// The merchant's number.
+    pub mchid: String,
+    /// The app bound to it.
+    pub appid: String,
+    /// The serial of the merchant's API certificate.
+    pub serial_no: String,
+    /// The merchant's private key in PEM.
+    pub private_key_pem: SecretString,
+    /// The APIv3 key.
+    pub api_v3_key: SecretString,
+    /// `PUB_KEY_ID_…`.
+    pub public_key_id: String,
+    /// WeChat Pay's public key in PEM.
+    pub public_key_pem: String,
+}
+
+/// Everything that can be configured, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `PAYONCE_PROFILE`
+    pub profile: Profile,
+    /// `PAYONCE_LISTEN`
+    pub listen: SocketAddr,
+    /// `PAYONCE_ADMIN_LISTEN`; `None`: the public listener serves it too.
+    pub admin_listen: Option<SocketAddr>,
+    /// `PAYONCE_DATABASE_URL`
+    pub database_url: String,
+    /// `PAYONCE_REDIS_URL`; `None`: in-process coordination.
+    pub redis_url: Option<SecretString>,
+    /// `PAYONCE_JWT_HS256_SECRET` or `PAYONCE_JWKS_FILE`
+    pub token_key: TokenKey,
+    /// `PAYONCE_JWT_ISSUER`
+    pub jwt_issuer: String,
+    /// `PAYONCE_JWT_AUDIENCE`
+    pub jwt_audience: String,
+    /// `PAYONCE_PUBLIC_URL`, without a slash at its end; `None` (dev only): where the listener is.
+    pub public_url: Option<String>,
+    /// `PAYONCE_ORDER_TTL`
+    pub order_ttl: Duration,
+    /// `PAYONCE_REPAY_MARGIN`
+    pub repay_margin: Duration,
+    /// `PAYONCE_LEASE`
+    pub lease: Duration,
+    /// `PAYONCE_DUPLICATE_WINDOW`
+    pub duplicate_window: Duration,
+    /// `PAYONCE_NUMBER_KEY`
+    pub number_key: NumberKey,
+    /// `PAYONCE_WECHAT_PAY_*`
+    pub wechat_pay: Option<WechatPay>,
+    /// `PAYONCE_SANDBOX_LISTEN`; `None`: off.
+    pub sandbox_listen: Option<SocketAddr>,
+    /// `PAYONCE_SANDBOX_HOME`: where the sandbox keeps its keys and its orders.
+    pub sandbox_home: PathBuf,
+    /// `PAYONCE_CORS_ORIGINS`
+    pub cors_origins: Vec<String>,
+    /// `PAYONCE_WS_PER_PROCESS`
+    pub ws_per_process: usize,
+    /// `PAYONCE_WS_PER_SUBJECT`; `None`: off.
+    pub ws_per_subject: Option<usize>,
+    /// `PAYONCE_LOG`
+    pub log: String,
+    /// `PAYONCE_LOG_FORMAT=json`
+    pub log_json: bool,
+}
+
+/// One line for the operator: the variable, what is wrong, what would be right.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable}: {wrong}")]
+pub struct ConfigError {
+    variable: String,
+    wrong: String,
+}
+
+/// Everything that is understood. A key of the file is the variable's name without `PAYONCE_`, in lower case.
+const KEYS: [&str; 31] = [
+    "profile",
+    "listen",
+    "admin_listen",
+    "database_url",
+    "redis_url",
+    "jwt_hs256_secret",
+    "jwks_file",
+    "jwt_issuer",
+    "jwt_audience",
+    "public_url",
+    "order_ttl",
+    "repay_margin",
+    "lease",
+    "duplicate_window",
+    "number_key",
+    "wechat_pay_base_url",
+    "wechat_pay_mchid",
+    "wechat_pay_appid",
+    "wechat_pay_serial_no",
+    "wechat_pay_private_key_file",
+    "wechat_pay_api_v3_key",
+    "wechat_pay_public_key_id",
+    "wechat_pay_public_key_file",
+    "sandbox_listen",
+    "sandbox_home",
+    "cors_origins",
+    "ws_per_process",
+    "ws_per_subject",
+    "allow_sqlite",
+    "log",
+    "log_format",
+];
+
+/// Names that a later version will understand: better refused than taken for something that works.
+const LATER: [&str; 8] = ["amqp_url", "jwks_url", "webhook_", "quote_", "rate_", "trusted_", "alipay_", "customer_daily_max_minor"];
+
+const DEV_SECRET: &str = "payonce-dev-secret-not-for-production-use";
+const DEV_NUMBER_KEY: &str = "payonce-dev-number-key-not-for-production";
+
+impl Config {
+    /// Reads the file, if one is given, and then the environment, which wins.
+    pub fn load(file: Option<&Path>) -> Result<Config, ConfigError> {
+        let file = file.map(read_file).transpose()?.unwrap_or_default();
+        Self::from(file, std::env::vars().collect())
+    }
+
+    /// From the file's and the environment's values.
+    pub fn from(file: BTreeMap<String, String>, environment: BTreeMap<String, String>) -> Result<Config, ConfigError> {
+        let mut values = Values(file);
+        for (name, value) in environment {
+            if let Some(key) = name.strip_prefix("PAYONCE_").map(str::to_ascii_lowercase) {
+                values.0.insert(key, value);
+            }
+        }
+        if let Some(key) = values.0.keys().find(|k| LATER.iter().any(|l| k.starts_with(l))) {
+            return Err(wrong(key, "is not understood by this version; leave it unset"));
+        }
+        let profile = match values.text("profile", "dev").as_str() {
+            "dev" => Profile::Dev,
+            "production" => Profile::Production,
+            other => return Err(wrong("profile", format!("{other:?} is neither dev nor production"))),
+        };
+        let dev = profile == Profile::Dev;
+        let config = Config {
+            profile,
+            listen: values.address("listen", Some("127.0.0.1:8080"))?.ok_or_else(|| wrong("listen", "cannot be off"))?,
+            admin_listen: values.address("admin_listen", (!dev).then_some("127.0.0.1:8081"))?,
+            database_url: values.database_url()?,
+            redis_url: values.get("redis_url").map(SecretString::from),
+            token_key: values.token_key(dev)?,
+            jwt_issuer: values.text("jwt_issuer", "payonce-dev"),
+            jwt_audience: values.text("jwt_audience", "payonce"),
+            public_url: values.url("public_url")?,
+            order_ttl: values.duration("order_ttl", "30m", 120, 7 * 86_400)?,
+            repay_margin: values.duration("repay_margin", "1m", 60, 3_600)?,
+            lease: values.duration("lease", "15s", 0, 60)?,
+            duplicate_window: values.duration("duplicate_window", "5s", 0, 3_600)?,
+            number_key: values.number_key(dev)?,
+            wechat_pay: values.wechat_pay()?,
+            sandbox_listen: values.address("sandbox_listen", dev.then_some("127.0.0.1:8090"))?,
+            sandbox_home: PathBuf::from(values.text("sandbox_home", ".payonce/sandbox")),
+            cors_origins: values.list("cors_origins"),
+            ws_per_process: values.number("ws_per_process", Some(20_000))?.unwrap_or(20_000),
+            ws_per_subject: values.number("ws_per_subject", (!dev).then_some(20))?,
+            log: values.text("log", "info"),
+            log_json: match values.text("log_format", "pretty").as_str() {
+                "json" => true,
+                "pretty" => false,
+                other => return Err(wrong("log_format", format!("{other:?} is neither json nor pretty"))),
+            },
+        };
+        if profile == Profile::Production {
+            config.check_production(values.get("allow_sqlite").as_deref() == Some("true"))?;
+        }
+        Ok(config)
+    }
+
+    fn check_production(&self, sqlite_allowed: bool) -> Result<(), ConfigError> {
+        if self.database_url.starts_with("sqlite:") && !sqlite_allowed {
+            return Err(wrong("database_url", "SQLite serves one process; use postgres:// or mysql://, or set PAYONCE_ALLOW_SQLITE=true"));
+        }
+        if self.sandbox_listen.is_some() {
+            return Err(wrong("sandbox_listen", "there is no sandbox in production; right is off, or leave it unset"));
+        }
+        if !self.public_url.as_ref().is_some_and(|url| url.starts_with("https://")) {
+            return Err(wrong("public_url", "gateways send money's news there; right is https://…"));
+        }
+        let Some(wechat_pay) = &self.wechat_pay else {
+            return Err(wrong("wechat_pay_mchid", "is missing; production needs a real gateway: set PAYONCE_WECHAT_PAY_*"));
+        };
+        if !wechat_pay.base_url.starts_with("https://") {
+            return Err(wrong("wechat_pay_base_url", "is not https://; right is https://api.mch.weixin.qq.com, or leave it unset"));
+        }
+        Ok(())
+    }
+}
+
+/// What was given, by key.
+struct Values(BTreeMap<String, String>);
+
+impl Values {
+    fn get(&self, key: &str) -> Option<String> {
+        self.0.get(key).filter(|v| !v.is_empty()).cloned()
+    }
+
+    fn text(&self, key: &str, default: &str) -> String {
+        self.get(key).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn required(&self, key: &str) -> Result<String, ConfigError> {
+        self.get(key).ok_or_else(|| wrong(key, "is missing"))
+    }
+
+    fn list(&self, key: &str) -> Vec<String> {
+        self.text(key, "").split(',').map(str::trim).filter(|v| !v.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn address(&self, key: &str, default: Option<&str>) -> Result<Option<SocketAddr>, ConfigError> {
+        let given = self.get(key).or(default.map(str::to_owned));
+        match given.as_deref() {
+            None | Some("off") => Ok(None),
+            Some(text) => match text.parse() {
+                Ok(address) => Ok(Some(address)),
+                Err(_) => Err(wrong(key, format!("{text:?} is not an address; right is like 127.0.0.1:8080 or [::]:8080"))),
+            },
+        }
+    }
+
+    fn number(&self, key: &str, default: Option<usize>) -> Result<Option<usize>, ConfigError> {
+        match self.get(key).as_deref() {
+            None => Ok(default),
+            Some("off") => Ok(None),
+            Some(text) => match text.parse() {
+                Ok(n) if n > 0 => Ok(Some(n)),
+                _ => Err(wrong(key, format!("{text:?} is not a whole number from 1, nor off"))),
+            },
+        }
+    }
+
+    fn duration(&self, key: &str, default: &str, least: u64, most: u64) -> Result<Duration, ConfigError> {
+        let text = self.text(key, default);
+        let fits = |d: &Duration| *d >= Duration::from_secs(least) && *d <= Duration::from_secs(most) && !d.is_zero();
+        parse_duration(&text).filter(fits).ok_or_else(|| {
+            let least = if least == 0 { "1ms".to_owned() } else { format!("{least}s") };
+            wrong(key, format!("{text:?} is not a duration from {least} to {most}s; right is like 300ms, 15s, 30m, 1h, 7d"))
+        })
+    }
+
+    fn url(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        let Some(url) = self.get(key) else { return Ok(None) };
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        match rest {
+            Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', ' ']) => Ok(Some(url.trim_end_matches('/').to_owned())),
+            _ => Err(wrong(key, format!("{url:?} is not an http(s) URL without a query; right is like https://pay.example.com"))),
+        }
+    }
+
+    fn database_url(&self) -> Result<String, ConfigError> {
+        let url = self.text("database_url", "sqlite://payonce.db?mode=rwc");
+        let known = ["sqlite:", "postgres://", "postgresql://", "mysql://"];
+        if known.iter().any(|scheme| url.starts_with(scheme)) {
+            Ok(url)
+        } else {
+            Err(wrong("database_url", "does not begin with sqlite://, postgres:// or mysql://"))
+        }
+    }
+
+    fn token_key(&self, dev: bool) -> Result<TokenKey, ConfigError> {
+        match (self.get("jwt_hs256_secret"), self.get("jwks_file")) {
+            (Some(_), Some(_)) => Err(wrong("jwks_file", "is set beside PAYONCE_JWT_HS256_SECRET; right is one of them")),
+            (Some(secret), None) if secret.len() < 32 => {
+                Err(wrong("jwt_hs256_secret", format!("has {} bytes; right are at least 32", secret.len())))
+            }
+            (Some(secret), None) if !dev && secret == DEV_SECRET => {
+                Err(wrong("jwt_hs256_secret", "is the one that everybody knows; make your own"))
+            }
+            (Some(secret), None) => Ok(TokenKey::Hs256(secret.into())),
+            (None, Some(file)) => Ok(TokenKey::Jwks(self.file("jwks_file", &file)?)),
+            (None, None) if dev => Ok(TokenKey::Hs256(DEV_SECRET.into())),
+            (None, None) => Err(wrong("jwks_file", "is missing, and so is PAYONCE_JWT_HS256_SECRET; production needs one of them")),
+        }
+    }
+
+    fn number_key(&self, dev: bool) -> Result<NumberKey, ConfigError> {
+        let given = self.get("number_key");
+        let secret = match given {
+            Some(secret) if !dev && secret == DEV_NUMBER_KEY => {
+                return Err(wrong("number_key", "is the one that everybody knows; make your own, once, and keep it for ever"));
+            }
+            Some(secret) => secret,
+            None if dev => DEV_NUMBER_KEY.to_owned(),
+            None => {
+                return Err(wrong("number_key", "is missing; right are at least 32 random bytes, made once and kept for ever"));
+            }
+        };
+        NumberKey::new(secret.as_bytes()).map_err(|_| wrong("number_key", format!("has {} bytes; right are at least 32", secret.len())))
+    }
+
+    fn wechat_pay(&self) -> Result<Option<WechatPay>, ConfigError> {
+        if !self.0.iter().any(|(k, v)| k.starts_with("wechat_pay_") && !v.is_empty()) {
+            return Ok(None);
+        }
+        let private_key_file = self.required("wechat_pay_private_key_file")?;
+        let public_key_file = self.required("wechat_pay_public_key_file")?;
+        Ok(Some(WechatPay {
+            base_url: self.text("wechat_pay_base_url", "https://api.mch.weixin.qq.com"),
+            mchid: self.required("wechat_pay_mchid")?,
+            appid: self.required("wechat_pay_appid")?,
+            serial_no: self.required("wechat_pay_serial_no")?,
+            private_key_pem: self.file("wechat_pay_private_key_file", &private_key_file)?.into(),
+            api_v3_key: self.required("wechat_pay_api_v3_key")?.into(),
+            public_key_id: self.required("wechat_pay_public_key_id")?,
+            public_key_pem: self.file("wechat_pay_public_key_file", &public_key_file)?,
+        }))
+    }
+
+    fn file(&self, key: &str, path: &str) -> Result<String, ConfigError> {
+        std::fs::read_to_string(path).map_err(|e| wrong(key, format!("{path}: {e}")))
+    }
+}
+
+fn wrong(key: &str, wrong: impl Into<String>) -> ConfigError {
+    ConfigError { variable: format!("PAYONCE_{}", key.to_ascii_uppercase()), wrong: wrong.into() }
+}
+
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
+    let file_error = |wrong: String| ConfigError { variable: format!("--config {}", path.display()), wrong };
+    let text = std::fs::read_to_string(path).map_err(|e| file_error(e.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| file_error(e.message().to_owned()))?;
+    table
+        .into_iter()
+        .map(|(key, value)| match value {
+            _ if !KEYS.contains(&key.as_str()) => Err(file_error(format!("{key:?} is not a key; right are: {}", KEYS.join(", ")))),
+            toml::Value::String(text) => Ok((key, text)),
+            toml::Value::Integer(number) => Ok((key, number.to_string())),
+            toml::Value::Boolean(yes) => Ok((key, yes.to_string())),
+            _ => Err(file_error(format!("{key:?} is neither text nor a number nor true or false"))),
+        })
+        .collect()
+}
+
+/// Reads `300ms`, `15s`, `30m`, `1h`, `7d`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        "m" => number.checked_mul(60).map(Duration::from_secs),
+        "h" => number.checked_mul(3_600).map(Duration::from_secs),
+        "d" => number.checked_mul(86_400).map(Duration::from_secs),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        let environment = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::from(BTreeMap::new(), environment)
+    }
+
+    #[test]
+    fn nothing_at_all_is_the_newcomers_machine() {
+        let config = from(&[]).unwrap();
+        assert_eq!(config.profile, Profile::Dev);
+        assert_eq!(config.order_ttl, Duration::from_secs(1800));
+        assert!(config.admin_listen.is_none() && config.redis_url.is_none() && config.sandbox_listen.is_some());
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_variable_and_what_would_be_right() {
+        let cases = [
+            ("PAYONCE_PROFILE", "prod", "neither dev nor production"),
+            ("PAYONCE_LISTEN", "8080", "127.0.0.1:8080"),
+            ("PAYONCE_DATABASE_URL", "oracle://x", "sqlite://, postgres:// or mysql://"),
+            ("PAYONCE_JWT_HS256_SECRET", "short", "at least 32"),
+            ("PAYONCE_NUMBER_KEY", "short", "at least 32"),
+            ("PAYONCE_ORDER_TTL", "soon", "30m"),
+            ("PAYONCE_ORDER_TTL", "1s", "from 120s"),
+            ("PAYONCE_PUBLIC_URL", "ftp://x", "https://"),
+            ("PAYONCE_WS_PER_PROCESS", "0", "from 1"),
+            ("PAYONCE_LOG_FORMAT", "xml", "neither json nor pretty"),
+            ("PAYONCE_AMQP_URL", "amqp://x", "leave it unset"),
+            ("PAYONCE_JWKS_FILE", "/nowhere/jwks.json", "/nowhere/jwks.json"),
+        ];
+        for (variable, value, hint) in cases {
+            let line = from(&[(variable, value)]).unwrap_err().to_string();
+            assert!(line.starts_with(variable) && line.contains(hint) && !line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn production_refuses_what_only_a_newcomer_may_have() {
+        let mut good = vec![
+            ("PAYONCE_PROFILE", "production"),
+            ("PAYONCE_DATABASE_URL", "postgres://db/payonce"),
+            ("PAYONCE_JWT_HS256_SECRET", "0123456789abcdef0123456789abcdef"),
+            ("PAYONCE_NUMBER_KEY", "0123456789abcdef0123456789abcdef"),
+            ("PAYONCE_PUBLIC_URL", "https://pay.example.com"),
+        ];
+        let line = from(&good).unwrap_err().to_string();
+        assert!(line.starts_with("PAYONCE_WECHAT_PAY_MCHID"), "{line}");
+        for (variable, value) in [
+            ("PAYONCE_JWT_HS256_SECRET", DEV_SECRET),
+            ("PAYONCE_NUMBER_KEY", DEV_NUMBER_KEY),
+            ("PAYONCE_PUBLIC_URL", "http://pay.example.com"),
+            ("PAYONCE_DATABASE_URL", "sqlite://x.db"),
+            ("PAYONCE_SANDBOX_LISTEN", "127.0.0.1:1"),
+        ] {
+            let mut values = good.clone();
+            values.push((variable, value));
+            let line = from(&values).unwrap_err().to_string();
+            assert!(line.starts_with(variable), "{line}");
+            assert!(!line.contains(value) || !variable.contains("SECRET"), "{line}");
+        }
+        good.retain(|(k, _)| *k != "PAYONCE_NUMBER_KEY");
+        assert!(from(&good).unwrap_err().to_string().starts_with("PAYONCE_NUMBER_KEY: is missing"));
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let config = from(&[("PAYONCE_REDIS_URL", "redis://:hunter22@h")]).unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hunter22") && !shown.contains(DEV_SECRET) && !shown.contains(DEV_NUMBER_KEY));
+    }
+}

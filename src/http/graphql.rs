@@ -1,0 +1,269 @@
+//! GraphQL over HTTP: who, which document, in which media type; everything else is refused as JSON.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::{IntrospectionMode, Name, Request, Response as Answer, Value, Variables};
+use async_graphql_axum::GraphQLResponse;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{FromRequestParts, Query, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+
+use super::document::Kind;
+use super::{Shared, document, socket, token};
+use crate::graphql::{ApiError, KeyHeader, code};
+use crate::payments::Caller;
+
+const BODY: usize = 64 * 1024;
+/// A body that takes longer is not waited for.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
+const QUERY_WITHIN: Duration = Duration::from_secs(5);
+/// The guard answers after its own deadline; this is for what hangs beside it.
+const MUTATION_WITHIN: Duration = Duration::from_secs(12);
+
+/// What a client sends.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Call {
+    query: String,
+    #[serde(default)]
+    operation_name: Option<String>,
+    #[serde(default)]
+    variables: Option<serde_json::Map<String, serde_json::Value>>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "must be an object when it is there, and means nothing here")]
+    extensions: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// A request that is refused before it is executed.
+struct Refusal {
+    status: StatusCode,
+    error: ApiError,
+}
+
+fn refuse(status: StatusCode, code: &'static str, message: &str) -> Refusal {
+    Refusal { status, error: ApiError::new(code, message) }
+}
+
+/// How the answer is to be written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Media {
+    Json,
+    GraphqlResponse,
+}
+
+impl Media {
+    fn name(self) -> &'static str {
+        match self {
+            Media::Json => "application/json; charset=utf-8",
+            Media::GraphqlResponse => "application/graphql-response+json; charset=utf-8",
+        }
+    }
+
+    /// The first of the two that the client names; JSON when it names none or anything.
+    fn accepted(headers: &HeaderMap) -> Media {
+        let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let named = accept.split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
+        for name in named {
+            match name {
+                "application/graphql-response+json" => return Media::GraphqlResponse,
+                "application/json" | "*/*" | "application/*" => return Media::Json,
+                _ => {}
+            }
+        }
+        Media::Json
+    }
+}
+
+/// `POST /graphql`
+pub(super) async fn post(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let media = Media::accepted(&parts.headers);
+    let answered = async {
+        let caller = caller(&shared, &parts.headers)?;
+        is_json(&parts.headers)?;
+        let call = parse(&read(&parts.headers, body).await?)?;
+        run(&shared, caller, &parts.headers, call, false).await
+    };
+    match answered.await {
+        Ok(answer) => respond(answer, media),
+        Err(refusal) => refused(&refusal, media),
+    }
+}
+
+/// `GET /graphql`: a WebSocket, or a query in the URL.
+pub(super) async fn get(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
+    let (mut parts, _) = request.into_parts();
+    if parts.headers.contains_key(header::UPGRADE) {
+        return match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
+            Ok(upgrade) => socket::upgrade(shared.sockets.clone(), &parts.headers, upgrade).await,
+            Err(refusal) => refusal.into_response(),
+        };
+    }
+    let media = Media::accepted(&parts.headers);
+    let answered = async {
+        let caller = caller(&shared, &parts.headers)?;
+        let call = parse_url(&parts)?;
+        run(&shared, caller, &parts.headers, call, true).await
+    };
+    match answered.await {
+        Ok(answer) => respond(answer, media),
+        Err(refusal) => refused(&refusal, media),
+    }
+}
+
+/// Any other method.
+pub(super) async fn other_method(headers: HeaderMap) -> Response {
+    let refusal = refuse(StatusCode::METHOD_NOT_ALLOWED, code::METHOD_NOT_ALLOWED, "Use POST, or GET for queries.");
+    refused(&refusal, Media::accepted(&headers))
+}
+
+/// The verified caller; no token is nobody, a bad one is refused.
+fn caller(shared: &Shared, headers: &HeaderMap) -> Result<Option<Caller>, Refusal> {
+    let verified = match token::bearer(headers) {
+        Ok(None) => return Ok(None),
+        Ok(Some(token)) => shared.tokens.verify(token),
+        Err(e) => Err(e),
+    };
+    verified.map(Some).map_err(|e| Refusal { status: StatusCode::UNAUTHORIZED, error: e.into() })
+}
+
+fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let mut parts = given.split(';').map(str::trim);
+    let json = parts.next().is_some_and(|t| t.eq_ignore_ascii_case("application/json"));
+    let utf8 = parts.all(|p| p.split_once('=').is_none_or(|(name, value)| {
+        !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    }));
+    if json && utf8 {
+        Ok(())
+    } else {
+        let words = "Send the request as Content-Type: application/json, in UTF-8.";
+        Err(refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, code::UNSUPPORTED_MEDIA_TYPE, words))
+    }
+}
+
+async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+    let too_large = || refuse(StatusCode::PAYLOAD_TOO_LARGE, code::QUERY_TOO_LARGE, "A request has at most 64 KiB.");
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    if declared.is_some_and(|n| n > BODY) {
+        return Err(too_large());
+    }
+    match tokio::time::timeout(BODY_WITHIN, to_bytes(body, BODY)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => Err(refuse(StatusCode::REQUEST_TIMEOUT, code::QUERY_TOO_LARGE, "The request did not arrive within 10 seconds.")),
+    }
+}
+
+fn parse(body: &[u8]) -> Result<Call, Refusal> {
+    if body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(refuse(StatusCode::BAD_REQUEST, code::BATCHING_DISABLED, "Send one operation a request, not a list."));
+    }
+    serde_json::from_slice(body).map_err(|_| {
+        let words = "The body is a JSON object with query (text) and, optionally, operationName, variables and extensions.";
+        refuse(StatusCode::BAD_REQUEST, code::GRAPHQL_PARSE_FAILED, words)
+    })
+}
+
+fn parse_url(parts: &Parts) -> Result<Call, Refusal> {
+    let wrong = || refuse(StatusCode::BAD_REQUEST, code::GRAPHQL_PARSE_FAILED, "The URL needs query=…, and optionally operationName and variables as JSON.");
+    if parts.uri.query().is_some_and(|q| q.len() > BODY) {
+        return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, code::QUERY_TOO_LARGE, "A request has at most 64 KiB."));
+    }
+    let Query(mut given) = Query::<std::collections::HashMap<String, String>>::try_from_uri(&parts.uri).map_err(|_| wrong())?;
+    let object = |text: Option<String>| match text.filter(|t| !t.is_empty()) {
+        None => Ok(None),
+        Some(text) => serde_json::from_str(&text).map(Some).map_err(|_| wrong()),
+    };
+    Ok(Call {
+        query: given.remove("query").ok_or_else(wrong)?,
+        operation_name: given.remove("operationName").filter(|n| !n.is_empty()),
+        variables: object(given.remove("variables"))?,
+        extensions: object(given.remove("extensions"))?,
+    })
+}
+
+/// Guards the document, then executes it in a task of its own: a client that hangs up cuts no database
+/// future off.
+async fn run(shared: &Shared, caller: Option<Caller>, headers: &HeaderMap, call: Call, by_get: bool) -> Result<Answer, Refusal> {
+    let bad = |error: ApiError| {
+        let status = if error.code() == code::QUERY_TOO_LARGE { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+        Refusal { status, error }
+    };
+    let counted = document::check(&call.query, &shared.limits).map_err(bad)?;
+    let variables = serde_json::Value::Object(call.variables.unwrap_or_default());
+    document::check_variables(&variables, &shared.limits).map_err(bad)?;
+    let kind = document::operation_kind(&call.query, call.operation_name.as_deref());
+    match kind {
+        Some(Kind::Mutation) if by_get => {
+            return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, code::METHOD_NOT_ALLOWED, "A mutation is sent by POST."));
+        }
+        Some(Kind::Subscription) => {
+            let words = "A subscription needs a WebSocket (graphql-transport-ws).";
+            return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, code::METHOD_NOT_ALLOWED, words));
+        }
+        _ => {}
+    }
+    let introspects = shared.dev || caller.as_ref().is_some_and(Caller::is_staff);
+    if counted.introspection && !introspects {
+        return Err(refuse(StatusCode::BAD_REQUEST, code::INTROSPECTION_DISABLED, "Introspection is for staff here."));
+    }
+    let mut request = Request::new(call.query).variables(Variables::from_json(variables));
+    request.operation_name = call.operation_name;
+    if !introspects {
+        request.introspection_mode = IntrospectionMode::Disabled;
+    }
+    if let Some(caller) = caller {
+        request = request.data(caller);
+    }
+    if let Some(key) = headers.get("idempotency-key").and_then(|v| v.to_str().ok()) {
+        request = request.data(KeyHeader(key.to_owned()));
+    }
+    let within = if kind == Some(Kind::Mutation) { MUTATION_WITHIN } else { QUERY_WITHIN };
+    let schema = shared.schema.clone();
+    let executed = tokio::spawn(async move { schema.execute(request).await });
+    match tokio::time::timeout(within, executed).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(panic)) => {
+            tracing::error!(%panic, "a request broke off");
+            Err(refuse(StatusCode::INTERNAL_SERVER_ERROR, code::INTERNAL, "Something broke on our side. Send the same key again."))
+        }
+        Err(_) => Err(refuse(StatusCode::SERVICE_UNAVAILABLE, code::STORE_UNAVAILABLE, "No answer in time. Send the same request again.")),
+    }
+}
+
+/// A request error has no `data` at all and is a 400 under GraphQL's own media type.
+fn respond(answer: Answer, media: Media) -> Response {
+    let request_error = answer.data == Value::Null && !answer.errors.is_empty() && answer.errors.iter().all(|e| e.path.is_empty());
+    let mut response = if request_error {
+        let body = serde_json::json!({ "errors": answer.errors });
+        let status = if media == Media::Json { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+        (status, body.to_string()).into_response()
+    } else {
+        GraphQLResponse::from(answer).into_response()
+    };
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media.name()));
+    response
+}
+
+fn refused(refusal: &Refusal, media: Media) -> Response {
+    let extensions: async_graphql::indexmap::IndexMap<Name, Value> =
+        refusal.error.extensions().into_iter().map(|(name, value)| (Name::new(name), value)).collect();
+    let body = serde_json::json!({"errors": [{"message": refusal.error.message(), "extensions": extensions}]});
+    let mut response = (refusal.status, body.to_string()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media.name()));
+    match refusal.status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+        }
+        StatusCode::UNAUTHORIZED => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        _ => {}
+    }
+    response
+}

@@ -1,0 +1,101 @@
+//! Door in: HTTP. Routes, limits, tokens, sockets, notifications, health, pages.
+
+mod document;
+mod graphql;
+mod health;
+mod notify;
+mod pages;
+mod socket;
+mod token;
+
+pub use socket::SocketSettings;
+pub use token::{NewToken, TokenKeys, TokenVerifier, mint};
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::routing::{get, post};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use crate::graphql::PayonceSchema;
+use crate::payments::Payments;
+use socket::Sockets;
+
+/// What the listeners are told by configuration.
+pub struct HttpSettings {
+    /// The dev profile: introspection for all, the demo shop.
+    pub dev: bool,
+    /// Origins that browsers may call from.
+    pub cors_origins: Vec<String>,
+    /// WebSocket limits.
+    pub sockets: SocketSettings,
+    /// Admin console, metrics and health on this router too.
+    pub with_admin: bool,
+}
+
+/// What handlers share.
+struct Shared {
+    schema: PayonceSchema,
+    payments: Payments,
+    tokens: TokenVerifier,
+    sockets: Arc<Sockets>,
+    limits: document::Limits,
+    dev: bool,
+}
+
+/// The public listener: GraphQL, subscriptions, gateway notifications.
+pub fn public(schema: PayonceSchema, payments: Payments, tokens: TokenVerifier, settings: HttpSettings) -> Router {
+    let limits = document::Limits::default();
+    let sockets = Sockets::new(schema.clone(), tokens.clone(), payments.clone(), settings.sockets, limits.clone());
+    let shared = Arc::new(Shared {
+        schema,
+        payments: payments.clone(),
+        tokens,
+        sockets: Arc::new(sockets),
+        limits,
+        dev: settings.dev,
+    });
+    let cors = CorsLayer::new()
+        .allow_origin(AllowOrigin::list(settings.cors_origins.iter().filter_map(|o| HeaderValue::from_str(o).ok())))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")]);
+    let mut router = Router::new()
+        .route("/graphql", get(graphql::get).post(graphql::post).fallback(graphql::other_method))
+        .layer(cors)
+        .with_state(shared)
+        .merge(Router::new().route("/notify/{gateway}", post(notify::take)).with_state(payments.clone()));
+    if settings.dev {
+        router = router.merge(pages::shop());
+    }
+    if settings.with_admin {
+        router = router.merge(admin_routes(payments));
+    }
+    with_headers(router)
+}
+
+/// The admin listener: console, metrics, health.
+pub fn admin(payments: Payments) -> Router {
+    with_headers(admin_routes(payments))
+}
+
+fn admin_routes(payments: Payments) -> Router {
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(health::metrics))
+        .with_state(payments)
+        .merge(pages::console())
+}
+
+fn with_headers(router: Router) -> Router {
+    let always = |name: &'static str, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
+    };
+    router
+        .layer(always("x-content-type-options", "nosniff"))
+        .layer(always("referrer-policy", "no-referrer"))
+        .layer(always("x-frame-options", "DENY"))
+        .layer(always("cache-control", "no-store"))
+}

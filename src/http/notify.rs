@@ -1,0 +1,32 @@
+//! Notifications: raw bytes to the workflows, an acknowledgement in the gateway's own words.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use domain::Gateway;
+
+use crate::payments::{Payments, Taken};
+
+const BODY: usize = 64 * 1024;
+
+/// `POST /notify/{gateway}`. Acknowledged only after commit: 204. Not from the gateway: 401. The store is
+/// away: 503, so that it comes again.
+pub(super) async fn take(State(payments): State<Payments>, Path(gateway): Path<String>, headers: HeaderMap, body: Body) -> Response {
+    let Some(gateway) = Gateway::from_name(&gateway) else { return StatusCode::NOT_FOUND.into_response() };
+    let Ok(body) = to_bytes(body, BODY).await else { return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too large") };
+    match payments.take_notification(gateway, &headers, &body).await {
+        Ok(Taken::Yes) => StatusCode::NO_CONTENT.into_response(),
+        Ok(Taken::Invalid) => refuse(StatusCode::UNAUTHORIZED, "not a valid notification"),
+        Err(e) => {
+            tracing::error!(gateway = gateway.name(), error = %e, "a notification could not be taken; it comes again");
+            refuse(StatusCode::SERVICE_UNAVAILABLE, "try again")
+        }
+    }
+}
+
+/// What WeChat Pay expects beside the status.
+fn refuse(status: StatusCode, message: &'static str) -> Response {
+    let body = serde_json::json!({"code": "FAIL", "message": message}).to_string();
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}

@@ -185,7 +185,7 @@ pub async fn migrate(config: &Config) -> Result<(), StartError> {
     let wrong = |e: sea_orm::DbErr| failed("PAYONCE_DATABASE_URL", e);
     let connect = || async {
         let mut one = sea_orm::ConnectOptions::new(&config.database_url);
-        one.max_connections(1).connect_timeout(Duration::from_secs(5)).acquire_timeout(Duration::from_secs(65)).sqlx_logging(false);
+        one.max_connections(1).connect_timeout(Duration::from_secs(5)).acquire_timeout(Duration::from_secs(5)).sqlx_logging(false);
         Database::connect(one).await
     };
     let lock = connect().await.map_err(wrong)?;
@@ -241,7 +241,7 @@ async fn start_sandbox(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option
     let Some(listen) = config.sandbox_listen else { return Ok(None) };
     let settings = SandboxConfig {
         listen,
-        home: Some(config.sandbox_home.clone()),
+        home: config.sandbox_home.clone(),
         clock: Arc::new(SandboxClock(clock.clone())),
         ..SandboxConfig::default()
     };
@@ -297,6 +297,11 @@ fn tokens(config: &Config, clock: Arc<dyn Clock>) -> Result<TokenVerifier, Start
 
 /// Mints a token with the configured secret; refuses when only public keys are configured.
 pub fn mint_token(config: &Config, sub: &str, roles: &[String], ttl: Duration) -> Result<String, StartError> {
+    mint_token_at(config, sub, roles, ttl, SystemClock.now())
+}
+
+/// [`mint_token`], issued at `now`.
+pub fn mint_token_at(config: &Config, sub: &str, roles: &[String], ttl: Duration, now: Timestamp) -> Result<String, StartError> {
     let TokenKey::Hs256(secret) = &config.token_key else {
         return Err(failed("PAYONCE_JWT_HS256_SECRET", "is not set; with public keys alone the issuer mints the tokens"));
     };
@@ -306,7 +311,7 @@ pub fn mint_token(config: &Config, sub: &str, roles: &[String], ttl: Duration) -
         issuer: &config.jwt_issuer,
         audience: &config.jwt_audience,
         ttl,
-        now: SystemClock.now(),
+        now,
     };
     http::mint(secret, new).map_err(StartError)
 }

@@ -83,8 +83,8 @@ pub struct Config {
     pub wechat_pay: Option<WechatPay>,
     /// `PAYONCE_SANDBOX_LISTEN`; `None`: off.
     pub sandbox_listen: Option<SocketAddr>,
-    /// `PAYONCE_SANDBOX_HOME`: where the sandbox keeps its keys and its orders.
-    pub sandbox_home: PathBuf,
+    /// `PAYONCE_SANDBOX_HOME`: where the sandbox keeps its keys and its orders; `None`: off, nothing is kept.
+    pub sandbox_home: Option<PathBuf>,
     /// `PAYONCE_CORS_ORIGINS`
     pub cors_origins: Vec<String>,
     /// `PAYONCE_WS_PER_PROCESS`
@@ -187,7 +187,7 @@ impl Config {
             number_key: values.number_key(dev)?,
             wechat_pay: values.wechat_pay()?,
             sandbox_listen: values.address("sandbox_listen", dev.then_some("127.0.0.1:8090"))?,
-            sandbox_home: PathBuf::from(values.text("sandbox_home", ".payonce/sandbox")),
+            sandbox_home: Some(PathBuf::from(values.text("sandbox_home", ".payonce/sandbox"))).filter(|p| p.as_os_str() != "off"),
             cors_origins: values.list("cors_origins"),
             ws_per_process: values.number("ws_per_process", Some(20_000))?.unwrap_or(20_000),
             ws_per_subject: values.number("ws_per_subject", (!dev).then_some(20))?,

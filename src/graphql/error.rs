@@ -54,6 +54,10 @@ pub struct ApiError {
     way_out: WayOut,
 }
 
+/// A nullable field: an error makes it null and leaves its neighbours. Returned as `Result<Option<_>>`,
+/// async-graphql would make its parent null instead.
+pub(super) type Nullable<T> = Option<Result<T, ApiError>>;
+
 /// What the client can do next.
 #[derive(Clone, Debug, Default)]
 struct WayOut {
@@ -242,7 +246,7 @@ impl From<PaymentError> for ApiError {
                 Self::new(code::STORE_UNAVAILABLE, "The store does not answer right now. Send the same key again.").again_after(1_000)
             }
             PaymentError::Internal(cause) => {
-                let id = crate::graphql::error::opaque_id();
+                let id = opaque_id();
                 tracing::error!(id, cause, "internal error");
                 Self::new(code::INTERNAL, format!("Something broke on our side ({id}). Send the same key again.")).again_after(1_000)
             }

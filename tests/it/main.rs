@@ -1,1 +1,17 @@
-fn main() {}
+//! What Payonce promises, one file per mutation or promise, on real servers.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod architecture;
+mod cancel_order;
+mod coordination;
+mod create_order;
+mod front_door;
+mod notifications;
+mod payment_status;
+mod recovery;
+mod refund_order;
+mod repay_order;
+mod schema;
+mod start;
+mod story;
+mod support;

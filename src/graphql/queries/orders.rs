@@ -6,9 +6,10 @@ use crate::graphql::Asked;
 use crate::graphql::arguments::order_id;
 use crate::graphql::connection::{connection, page};
 use crate::graphql::enums::OrderStatus;
-use crate::graphql::error::{ApiError, code};
+use crate::graphql::error::{ApiError, Nullable};
 use crate::graphql::order::OrderView;
 use crate::graphql::payment::PaymentView;
+use crate::payments::PaymentError;
 use crate::store;
 
 /// Which orders. What is left out does not narrow.
@@ -43,9 +44,9 @@ pub struct OrderQueries;
 #[Object]
 impl OrderQueries {
     /// One order. Another customer's is null, with NOT_FOUND.
-    async fn order(&self, ctx: &Context<'_>, id: ID) -> Result<Option<OrderView>, ApiError> {
-        let caller = ctx.caller()?;
-        Ok(Some(OrderView(ctx.payments()?.order(caller, &order_id(&id)?).await?)))
+    async fn order(&self, ctx: &Context<'_>, id: ID) -> Nullable<OrderView> {
+        let find = async || Ok(OrderView(ctx.payments()?.order(ctx.caller()?, &order_id(&id)?).await?));
+        Some(find().await)
     }
 
     /// Orders, newest first: a customer's own, staff's all.
@@ -66,11 +67,12 @@ impl OrderQueries {
     }
 
     /// One payment. One of another customer's is null, with NOT_FOUND.
-    async fn payment(&self, ctx: &Context<'_>, id: ID) -> Result<Option<PaymentView>, ApiError> {
-        let caller = ctx.caller()?;
-        let id = PaymentId::parse(&id)
-            .map_err(|_| ApiError::new(code::NOT_FOUND, "There is no such payment that you may see."))?;
-        let order = ctx.payments()?.order_of_payment(caller, &id).await?;
-        Ok(Some(PaymentView { order, id }))
+    async fn payment(&self, ctx: &Context<'_>, id: ID) -> Nullable<PaymentView> {
+        let find = async || {
+            let id = PaymentId::parse(&id).map_err(|_| PaymentError::NotFound("payment"))?;
+            let order = ctx.payments()?.order_of_payment(ctx.caller()?, &id).await?;
+            Ok(PaymentView { order, id })
+        };
+        Some(find().await)
     }
 }

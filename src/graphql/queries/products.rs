@@ -3,7 +3,7 @@ use async_graphql::{Context, Object};
 
 use crate::graphql::Asked;
 use crate::graphql::connection::{connection, page};
-use crate::graphql::error::ApiError;
+use crate::graphql::error::{ApiError, Nullable};
 use crate::graphql::product::ProductView;
 
 pub struct ProductQueries;
@@ -11,8 +11,9 @@ pub struct ProductQueries;
 #[Object]
 impl ProductQueries {
     /// One product, or null. Needs no token.
-    async fn product(&self, ctx: &Context<'_>, sku: String) -> Result<Option<ProductView>, ApiError> {
-        Ok(ctx.payments()?.product(&sku).await?.map(ProductView::from))
+    async fn product(&self, ctx: &Context<'_>, sku: String) -> Nullable<ProductView> {
+        let find = async || Ok(ctx.payments()?.product(&sku).await?.map(ProductView::from));
+        find().await.transpose()
     }
 
     /// The catalogue, by code. Needs no token.

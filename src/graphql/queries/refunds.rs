@@ -5,8 +5,9 @@ use domain::{RefundId, Timestamp};
 use crate::graphql::Asked;
 use crate::graphql::connection::{connection, page};
 use crate::graphql::enums::RefundStatus;
-use crate::graphql::error::{ApiError, code};
+use crate::graphql::error::{ApiError, Nullable};
 use crate::graphql::refund::RefundView;
+use crate::payments::PaymentError;
 use crate::store::{self, Page};
 
 /// Which refunds. What is left out does not narrow.
@@ -27,12 +28,13 @@ pub struct RefundQueries;
 #[Object]
 impl RefundQueries {
     /// One refund. One of another customer's is null, with NOT_FOUND.
-    async fn refund(&self, ctx: &Context<'_>, id: ID) -> Result<Option<RefundView>, ApiError> {
-        let caller = ctx.caller()?;
-        let id = RefundId::parse(&id)
-            .map_err(|_| ApiError::new(code::NOT_FOUND, "There is no such refund that you may see."))?;
-        let order = ctx.payments()?.order_of_refund(caller, &id).await?;
-        Ok(Some(RefundView { order, id }))
+    async fn refund(&self, ctx: &Context<'_>, id: ID) -> Nullable<RefundView> {
+        let find = async || {
+            let id = RefundId::parse(&id).map_err(|_| PaymentError::NotFound("refund"))?;
+            let order = ctx.payments()?.order_of_refund(ctx.caller()?, &id).await?;
+            Ok(RefundView { order, id })
+        };
+        Some(find().await)
     }
 
     /// Refunds, newest first. For staff.

@@ -1,0 +1,73 @@
+//! The binary as an operator meets it: what is wrong is one line, and the exit status tells.
+
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+fn payonce(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_payonce"));
+    command.args(arguments).env_clear().env("PATH", std::env::var("PATH").unwrap());
+    let elsewhere = std::env::temp_dir();
+    command.current_dir(&elsewhere).env("PAYONCE_SANDBOX_LISTEN", "127.0.0.1:0").env("PAYONCE_SANDBOX_HOME", "off");
+    command.env("PAYONCE_LISTEN", "127.0.0.1:0").env("PAYONCE_DATABASE_URL", "sqlite::memory:");
+    for (name, value) in environment {
+        command.env(name, value);
+    }
+    command.output().unwrap()
+}
+
+/// One line on stderr that names the variable, and a failure.
+fn fails_naming(variable: &str, arguments: &[&str], environment: &[(&str, &str)]) {
+    let output = payonce(arguments, environment);
+    let said = String::from_utf8(output.stderr).unwrap();
+    let last = said.lines().last().unwrap_or_default();
+    assert!(!output.status.success(), "{said}");
+    assert!(last.contains(variable), "{said}");
+}
+
+#[test]
+fn what_stops_the_start_names_its_variable() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let sqlite = format!("sqlite://{}/payonce_start.db?mode=rwc", std::env::temp_dir().display());
+    fails_naming("PAYONCE_LISTEN", &["serve"], &[("PAYONCE_LISTEN", &taken), ("PAYONCE_DATABASE_URL", &sqlite)]);
+    fails_naming("PAYONCE_LISTEN", &["serve"], &[("PAYONCE_LISTEN", "here")]);
+    fails_naming("PAYONCE_DATABASE_URL", &["serve"], &[("PAYONCE_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")]);
+    fails_naming("PAYONCE_DATABASE_URL", &["serve"], &[("PAYONCE_DATABASE_URL", "sqlite:///nowhere/at/all.db")]);
+    fails_naming("PAYONCE_ORDER_TTL", &["serve"], &[("PAYONCE_ORDER_TTL", "soon")]);
+    fails_naming(
+        "PAYONCE_NUMBER_KEY",
+        &["doctor"],
+        &[("PAYONCE_PROFILE", "production"), ("PAYONCE_JWT_HS256_SECRET", "0123456789abcdef0123456789abcdef")],
+    );
+    fails_naming("PAYONCE_WECHAT_PAY_PRIVATE_KEY_FILE", &["serve"], &[("PAYONCE_WECHAT_PAY_MCHID", "1900000001")]);
+}
+
+#[test]
+fn the_schema_and_tokens_are_printed() {
+    let schema = payonce(&["schema"], &[]);
+    assert!(schema.status.success());
+    assert_eq!(String::from_utf8(schema.stdout).unwrap(), payonce::graphql::sdl());
+    let token = payonce(&["token", "--sub", "alice", "--role", "customer", "--ttl", "1h"], &[]);
+    assert_eq!(String::from_utf8(token.stdout).unwrap().trim().split('.').count(), 3);
+    let wrong = payonce(&["token", "--sub", "alice", "--role", "king"], &[]);
+    assert!(!wrong.status.success());
+}
+
+#[test]
+fn products_come_from_a_file_all_or_none() {
+    let folder = std::env::temp_dir().join(format!("payonce_products_{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let url = format!("sqlite://{}/p.db?mode=rwc", folder.display());
+    let database = [("PAYONCE_DATABASE_URL", url.as_str())];
+    assert!(payonce(&["migrate"], &database).status.success());
+    let file = folder.join("products.csv");
+    let file = file.to_str().unwrap();
+    std::fs::write(file, "sku,name,price_minor,currency\nCUP,\"A cup, blue\",1500,CNY\nYEN,A yen,1,JPY\n").unwrap();
+    let imported = payonce(&["products", "import", file], &database);
+    assert_eq!(String::from_utf8(imported.stdout).unwrap().trim(), "2 products are in the catalogue");
+    std::fs::write(file, "sku,name,price_minor,currency\nPOT,A pot,100,CNY\nBAD,No price,1.5,CNY\n").unwrap();
+    let refused = payonce(&["products", "import", file], &database);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && said.contains("line 3") && said.contains("price_minor"), "{said}");
+    std::fs::remove_dir_all(folder).unwrap();
+}

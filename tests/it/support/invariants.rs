@@ -1,0 +1,48 @@
+//! What must hold after every run, whatever happened in it: each query returns no row.
+
+use sea_orm::{ConnectionTrait, Database, Statement};
+
+use super::Shop;
+
+const QUERIES: &str = include_str!("../../invariants.sql");
+
+impl Shop {
+    /// Fails with the query that found something.
+    pub async fn check_invariants(&self) {
+        let db = Database::connect(&self.database_url).await.unwrap();
+        for query in QUERIES.split(';').map(str::trim).filter(|q| !q.is_empty()) {
+            let sql: String =
+                query.lines().filter(|l| !l.trim_start().starts_with("--")).collect::<Vec<_>>().join("\n");
+            let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await;
+            let rows = rows.unwrap_or_else(|e| panic!("{query}\n{e}"));
+            assert!(rows.is_empty(), "{} rows of:\n{query}", rows.len());
+        }
+        db.close().await.unwrap();
+        self.ledger_agrees().await;
+    }
+
+    /// The gateway's side of the truth: one charge a number, and paid there means paid here.
+    async fn ledger_agrees(&self) {
+        let ledger = self.ledger();
+        let mut numbers: Vec<&str> = ledger.charges.iter().map(|c| c.number.as_str()).collect();
+        numbers.sort_unstable();
+        let charges = numbers.len();
+        numbers.dedup();
+        assert_eq!(numbers.len(), charges, "a number was charged twice");
+        let mut refunds: Vec<&str> = ledger.refunds.iter().map(|r| r.number.as_str()).collect();
+        refunds.sort_unstable();
+        let refunded = refunds.len();
+        refunds.dedup();
+        assert_eq!(refunds.len(), refunded, "a refund happened twice");
+        for charge in &ledger.charges {
+            let back: i64 = ledger.refunds.iter().filter(|r| r.payment_number == charge.number).map(|r| r.minor).sum();
+            assert!(back <= charge.minor, "{} gave back {back} of {}", charge.number, charge.minor);
+        }
+        let db = Database::connect(&self.database_url).await.unwrap();
+        let sql = "SELECT id FROM payments WHERE status = 'SUCCEEDED' ORDER BY id";
+        let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
+        let ours: Vec<String> = rows.iter().map(|r| r.try_get("", "id").unwrap()).collect();
+        db.close().await.unwrap();
+        assert_eq!(ours, numbers, "paid here and paid there differ");
+    }
+}

@@ -81,6 +81,7 @@ pub struct App {
 impl App {
     /// Builds and starts everything; ready when it returns.
     pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> Result<App, StartError> {
+        http::record_metrics();
         let listener = bind("PAYONCE_LISTEN", config.listen).await?;
         let address = listener.local_addr().map_err(|e| failed("PAYONCE_LISTEN", e))?;
         let admin_listener = match config.admin_listen {
@@ -110,7 +111,8 @@ impl App {
             deadline: Duration::from_secs(10),
             public_url: public_url.clone(),
         };
-        let payments = Payments::new(store.clone(), gateways, coordination, clock.clone(), config.number_key.clone(), settings);
+        let payments =
+            Payments::new(store.clone(), gateways, coordination, clock.clone(), config.number_key.clone(), settings);
         let tokens = tokens(config, clock)?;
         let schema = crate::graphql::schema(payments.clone());
         let router = http::public(
@@ -158,7 +160,9 @@ impl App {
 }
 
 async fn bind(variable: &str, at: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(at).await.map_err(|e| failed(variable, format!("cannot listen on {at}: {e}; choose another address")))
+    TcpListener::bind(at)
+        .await
+        .map_err(|e| failed(variable, format!("cannot listen on {at}: {e}; choose another address")))
 }
 
 fn serve(listener: TcpListener, router: Router, stop: &CancellationToken) -> JoinHandle<()> {
@@ -185,7 +189,10 @@ pub async fn migrate(config: &Config) -> Result<(), StartError> {
     let wrong = |e: sea_orm::DbErr| failed("PAYONCE_DATABASE_URL", e);
     let connect = || async {
         let mut one = sea_orm::ConnectOptions::new(&config.database_url);
-        one.max_connections(1).connect_timeout(Duration::from_secs(5)).acquire_timeout(Duration::from_secs(5)).sqlx_logging(false);
+        one.max_connections(1)
+            .connect_timeout(Duration::from_secs(5))
+            .acquire_timeout(Duration::from_secs(5))
+            .sqlx_logging(false);
         Database::connect(one).await
     };
     let lock = connect().await.map_err(wrong)?;
@@ -218,7 +225,10 @@ pub async fn pending_migrations(store: &Store) -> Result<usize, StartError> {
 async fn nothing_pending(store: &Store) -> Result<(), StartError> {
     match pending_migrations(store).await? {
         0 => Ok(()),
-        n => Err(failed("PAYONCE_DATABASE_URL", format!("the database lacks {n} migrations; run `payonce migrate` first"))),
+        n => Err(failed(
+            "PAYONCE_DATABASE_URL",
+            format!("the database lacks {n} migrations; run `payonce migrate` first"),
+        )),
     }
 }
 
@@ -226,7 +236,12 @@ async fn demo_products(store: &Store) -> Result<(), crate::store::StoreError> {
     if store.product_count().await? > 0 {
         return Ok(());
     }
-    let products = [("TEA", "Oolong tea, 100 g", 1_280), ("MUG", "Stoneware mug", 10_000), ("BOOK", "The book of tea", 5_900), ("PIN", "Enamel pin", 1)];
+    let products = [
+        ("TEA", "Oolong tea, 100 g", 1_280),
+        ("MUG", "Stoneware mug", 10_000),
+        ("BOOK", "The book of tea", 5_900),
+        ("PIN", "Enamel pin", 1),
+    ];
     let products = products.map(|(sku, name, minor)| Product {
         sku: sku.to_owned(),
         name: name.to_owned(),
@@ -292,7 +307,8 @@ fn tokens(config: &Config, clock: Arc<dyn Clock>) -> Result<TokenVerifier, Start
         TokenKey::Hs256(secret) => (TokenKeys::Hs256(secret.clone()), "PAYONCE_JWT_HS256_SECRET"),
         TokenKey::Jwks(json) => (TokenKeys::Jwks(json.clone()), "PAYONCE_JWKS_FILE"),
     };
-    TokenVerifier::new(keys, config.jwt_issuer.clone(), config.jwt_audience.clone(), clock).map_err(|e| failed(variable, e))
+    TokenVerifier::new(keys, config.jwt_issuer.clone(), config.jwt_audience.clone(), clock)
+        .map_err(|e| failed(variable, e))
 }
 
 /// Mints a token with the configured secret; refuses when only public keys are configured.
@@ -301,18 +317,20 @@ pub fn mint_token(config: &Config, sub: &str, roles: &[String], ttl: Duration) -
 }
 
 /// [`mint_token`], issued at `now`.
-pub fn mint_token_at(config: &Config, sub: &str, roles: &[String], ttl: Duration, now: Timestamp) -> Result<String, StartError> {
+pub fn mint_token_at(
+    config: &Config,
+    sub: &str,
+    roles: &[String],
+    ttl: Duration,
+    now: Timestamp,
+) -> Result<String, StartError> {
     let TokenKey::Hs256(secret) = &config.token_key else {
-        return Err(failed("PAYONCE_JWT_HS256_SECRET", "is not set; with public keys alone the issuer mints the tokens"));
+        return Err(failed(
+            "PAYONCE_JWT_HS256_SECRET",
+            "is not set; with public keys alone the issuer mints the tokens",
+        ));
     };
-    let new = NewToken {
-        sub,
-        roles,
-        issuer: &config.jwt_issuer,
-        audience: &config.jwt_audience,
-        ttl,
-        now,
-    };
+    let new = NewToken { sub, roles, issuer: &config.jwt_issuer, audience: &config.jwt_audience, ttl, now };
     http::mint(secret, new).map_err(StartError)
 }
 
@@ -354,7 +372,9 @@ pub async fn doctor(config: &Config) -> bool {
             say("redis", Ok("not configured; this process coordinates by itself".to_owned()));
         }
         Ok(c) if c.healthy().await => say("redis", Ok("answers".to_owned())),
-        Ok(_) => say("redis", Err("PAYONCE_REDIS_URL: does not answer; requests will be slower, and still right".to_owned())),
+        Ok(_) => {
+            say("redis", Err("PAYONCE_REDIS_URL: does not answer; requests will be slower, and still right".to_owned()))
+        }
         Err(e) => say("redis", Err(e.to_string())),
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -385,8 +405,13 @@ pub async fn import_products(config: &Config, file: &std::path::Path) -> Result<
         if sku.is_empty() || sku.len() > 64 || name.is_empty() || name.chars().count() > 200 {
             return Err(wrong(line, "a sku has 1 to 64 bytes, a name 1 to 200 characters"));
         }
-        let minor: i64 = minor.parse().ok().filter(|m| *m > 0).ok_or_else(|| wrong(line, "price_minor is a whole number of minor units from 1"))?;
-        let currency = Currency::parse(currency).map_err(|_| wrong(line, "currency is an ISO 4217 code such as CNY"))?;
+        let minor: i64 = minor
+            .parse()
+            .ok()
+            .filter(|m| *m > 0)
+            .ok_or_else(|| wrong(line, "price_minor is a whole number of minor units from 1"))?;
+        let currency =
+            Currency::parse(currency).map_err(|_| wrong(line, "currency is an ISO 4217 code such as CNY"))?;
         products.push(Product { sku: sku.to_owned(), name: name.to_owned(), price: Money::new(minor, currency) });
     }
     let store = connect(config).await?;

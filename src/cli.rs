@@ -91,7 +91,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Schema => Ok(()),
         Command::Serve => serve(&config).await,
         Command::Migrate => app::migrate(&config).await,
-        Command::Token { sub, roles, ttl } => app::mint_token(&config, &sub, &roles, ttl).map(|token| println!("{token}")),
+        Command::Token { sub, roles, ttl } => {
+            app::mint_token(&config, &sub, &roles, ttl).map(|token| println!("{token}"))
+        }
         Command::Sandbox { listen, keys } => sandbox(&config, listen, keys).await,
         Command::Products { command: Products::Import { file } } => {
             app::import_products(&config, &file).await.map(|n| println!("{n} products are in the catalogue"))
@@ -132,7 +134,8 @@ async fn sandbox(config: &Config, listen: SocketAddr, keys: Option<PathBuf>) -> 
 }
 
 fn log(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.log).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if config.log_json { lines.json().init() } else { lines.init() }
 }

@@ -141,7 +141,8 @@ const KEYS: [&str; 31] = [
 ];
 
 /// Names that a later version will understand: better refused than taken for something that works.
-const LATER: [&str; 8] = ["amqp_url", "jwks_url", "webhook_", "quote_", "rate_", "trusted_", "alipay_", "customer_daily_max_minor"];
+const LATER: [&str; 8] =
+    ["amqp_url", "jwks_url", "webhook_", "quote_", "rate_", "trusted_", "alipay_", "customer_daily_max_minor"];
 
 const DEV_SECRET: &str = "payonce-dev-secret-not-for-production-use";
 const DEV_NUMBER_KEY: &str = "payonce-dev-number-key-not-for-production";
@@ -172,7 +173,9 @@ impl Config {
         let dev = profile == Profile::Dev;
         let config = Config {
             profile,
-            listen: values.address("listen", Some("127.0.0.1:8080"))?.ok_or_else(|| wrong("listen", "cannot be off"))?,
+            listen: values
+                .address("listen", Some("127.0.0.1:8080"))?
+                .ok_or_else(|| wrong("listen", "cannot be off"))?,
             admin_listen: values.address("admin_listen", (!dev).then_some("127.0.0.1:8081"))?,
             database_url: values.database_url()?,
             redis_url: values.get("redis_url").map(SecretString::from),
@@ -187,7 +190,8 @@ impl Config {
             number_key: values.number_key(dev)?,
             wechat_pay: values.wechat_pay()?,
             sandbox_listen: values.address("sandbox_listen", dev.then_some("127.0.0.1:8090"))?,
-            sandbox_home: Some(PathBuf::from(values.text("sandbox_home", ".payonce/sandbox"))).filter(|p| p.as_os_str() != "off"),
+            sandbox_home: Some(PathBuf::from(values.text("sandbox_home", ".payonce/sandbox")))
+                .filter(|p| p.as_os_str() != "off"),
             cors_origins: values.list("cors_origins"),
             ws_per_process: values.number("ws_per_process", Some(20_000))?.unwrap_or(20_000),
             ws_per_subject: values.number("ws_per_subject", (!dev).then_some(20))?,
@@ -206,7 +210,10 @@ impl Config {
 
     fn check_production(&self, sqlite_allowed: bool) -> Result<(), ConfigError> {
         if self.database_url.starts_with("sqlite:") && !sqlite_allowed {
-            return Err(wrong("database_url", "SQLite serves one process; use postgres:// or mysql://, or set PAYONCE_ALLOW_SQLITE=true"));
+            return Err(wrong(
+                "database_url",
+                "SQLite serves one process; use postgres:// or mysql://, or set PAYONCE_ALLOW_SQLITE=true",
+            ));
         }
         if self.sandbox_listen.is_some() {
             return Err(wrong("sandbox_listen", "there is no sandbox in production; right is off, or leave it unset"));
@@ -215,10 +222,16 @@ impl Config {
             return Err(wrong("public_url", "gateways send money's news there; right is https://…"));
         }
         let Some(wechat_pay) = &self.wechat_pay else {
-            return Err(wrong("wechat_pay_mchid", "is missing; production needs a real gateway: set PAYONCE_WECHAT_PAY_*"));
+            return Err(wrong(
+                "wechat_pay_mchid",
+                "is missing; production needs a real gateway: set PAYONCE_WECHAT_PAY_*",
+            ));
         };
         if !wechat_pay.base_url.starts_with("https://") {
-            return Err(wrong("wechat_pay_base_url", "is not https://; right is https://api.mch.weixin.qq.com, or leave it unset"));
+            return Err(wrong(
+                "wechat_pay_base_url",
+                "is not https://; right is https://api.mch.weixin.qq.com, or leave it unset",
+            ));
         }
         Ok(())
     }
@@ -250,7 +263,9 @@ impl Values {
             None | Some("off") => Ok(None),
             Some(text) => match text.parse() {
                 Ok(address) => Ok(Some(address)),
-                Err(_) => Err(wrong(key, format!("{text:?} is not an address; right is like 127.0.0.1:8080 or [::]:8080"))),
+                Err(_) => {
+                    Err(wrong(key, format!("{text:?} is not an address; right is like 127.0.0.1:8080 or [::]:8080")))
+                }
             },
         }
     }
@@ -271,7 +286,10 @@ impl Values {
         let fits = |d: &Duration| *d >= Duration::from_secs(least) && *d <= Duration::from_secs(most) && !d.is_zero();
         parse_duration(&text).filter(fits).ok_or_else(|| {
             let least = if least == 0 { "1ms".to_owned() } else { format!("{least}s") };
-            wrong(key, format!("{text:?} is not a duration from {least} to {most}s; right is like 300ms, 15s, 30m, 1h, 7d"))
+            wrong(
+                key,
+                format!("{text:?} is not a duration from {least} to {most}s; right is like 300ms, 15s, 30m, 1h, 7d"),
+            )
         })
     }
 
@@ -279,8 +297,13 @@ impl Values {
         let Some(url) = self.get(key) else { return Ok(None) };
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         match rest {
-            Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', ' ']) => Ok(Some(url.trim_end_matches('/').to_owned())),
-            _ => Err(wrong(key, format!("{url:?} is not an http(s) URL without a query; right is like https://pay.example.com"))),
+            Some(rest) if !rest.is_empty() && !rest.contains(['?', '#', ' ']) => {
+                Ok(Some(url.trim_end_matches('/').to_owned()))
+            }
+            _ => Err(wrong(
+                key,
+                format!("{url:?} is not an http(s) URL without a query; right is like https://pay.example.com"),
+            )),
         }
     }
 
@@ -296,7 +319,9 @@ impl Values {
 
     fn token_key(&self, dev: bool) -> Result<TokenKey, ConfigError> {
         match (self.get("jwt_hs256_secret"), self.get("jwks_file")) {
-            (Some(_), Some(_)) => Err(wrong("jwks_file", "is set beside PAYONCE_JWT_HS256_SECRET; right is one of them")),
+            (Some(_), Some(_)) => {
+                Err(wrong("jwks_file", "is set beside PAYONCE_JWT_HS256_SECRET; right is one of them"))
+            }
             (Some(secret), None) if secret.len() < 32 => {
                 Err(wrong("jwt_hs256_secret", format!("has {} bytes; right are at least 32", secret.len())))
             }
@@ -306,7 +331,9 @@ impl Values {
             (Some(secret), None) => Ok(TokenKey::Hs256(secret.into())),
             (None, Some(file)) => Ok(TokenKey::Jwks(self.file("jwks_file", &file)?)),
             (None, None) if dev => Ok(TokenKey::Hs256(DEV_SECRET.into())),
-            (None, None) => Err(wrong("jwks_file", "is missing, and so is PAYONCE_JWT_HS256_SECRET; production needs one of them")),
+            (None, None) => {
+                Err(wrong("jwks_file", "is missing, and so is PAYONCE_JWT_HS256_SECRET; production needs one of them"))
+            }
         }
     }
 
@@ -314,15 +341,22 @@ impl Values {
         let given = self.get("number_key");
         let secret = match given {
             Some(secret) if !dev && secret == DEV_NUMBER_KEY => {
-                return Err(wrong("number_key", "is the one that everybody knows; make your own, once, and keep it for ever"));
+                return Err(wrong(
+                    "number_key",
+                    "is the one that everybody knows; make your own, once, and keep it for ever",
+                ));
             }
             Some(secret) => secret,
             None if dev => DEV_NUMBER_KEY.to_owned(),
             None => {
-                return Err(wrong("number_key", "is missing; right are at least 32 random bytes, made once and kept for ever"));
+                return Err(wrong(
+                    "number_key",
+                    "is missing; right are at least 32 random bytes, made once and kept for ever",
+                ));
             }
         };
-        NumberKey::new(secret.as_bytes()).map_err(|_| wrong("number_key", format!("has {} bytes; right are at least 32", secret.len())))
+        NumberKey::new(secret.as_bytes())
+            .map_err(|_| wrong("number_key", format!("has {} bytes; right are at least 32", secret.len())))
     }
 
     fn wechat_pay(&self) -> Result<Option<WechatPay>, ConfigError> {
@@ -359,7 +393,9 @@ fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     table
         .into_iter()
         .map(|(key, value)| match value {
-            _ if !KEYS.contains(&key.as_str()) => Err(file_error(format!("{key:?} is not a key; right are: {}", KEYS.join(", ")))),
+            _ if !KEYS.contains(&key.as_str()) => {
+                Err(file_error(format!("{key:?} is not a key; right are: {}", KEYS.join(", "))))
+            }
             toml::Value::String(text) => Ok((key, text)),
             toml::Value::Integer(number) => Ok((key, number.to_string())),
             toml::Value::Boolean(yes) => Ok((key, yes.to_string())),

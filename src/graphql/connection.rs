@@ -4,7 +4,7 @@ use async_graphql::OutputType;
 use async_graphql::connection::{Connection, Edge};
 
 use super::error::ApiError;
-use crate::store::{Page, PageRequest};
+use crate::payments::{Page, PageRequest};
 
 const LARGEST: i32 = 50;
 

@@ -4,7 +4,7 @@ use async_graphql::{InputObject, Object, SimpleObject};
 
 use super::error::{ApiError, code};
 use super::scalars::{BigInt, Currency};
-use crate::store::Product;
+use crate::payments::Product;
 
 /// An amount of money.
 pub struct Money(pub domain::Money);

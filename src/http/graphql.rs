@@ -134,9 +134,11 @@ fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let mut parts = given.split(';').map(str::trim);
     let json = parts.next().is_some_and(|t| t.eq_ignore_ascii_case("application/json"));
-    let utf8 = parts.all(|p| p.split_once('=').is_none_or(|(name, value)| {
-        !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-    }));
+    let utf8 = parts.all(|p| {
+        p.split_once('=').is_none_or(|(name, value)| {
+            !name.trim().eq_ignore_ascii_case("charset") || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
+    });
     if json && utf8 {
         Ok(())
     } else {
@@ -147,33 +149,50 @@ fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
 
 async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     let too_large = || refuse(StatusCode::PAYLOAD_TOO_LARGE, code::QUERY_TOO_LARGE, "A request has at most 64 KiB.");
-    let declared = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    let declared =
+        headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
     if declared.is_some_and(|n| n > BODY) {
         return Err(too_large());
     }
     match tokio::time::timeout(BODY_WITHIN, to_bytes(body, BODY)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(_)) => Err(too_large()),
-        Err(_) => Err(refuse(StatusCode::REQUEST_TIMEOUT, code::QUERY_TOO_LARGE, "The request did not arrive within 10 seconds.")),
+        Err(_) => Err(refuse(
+            StatusCode::REQUEST_TIMEOUT,
+            code::QUERY_TOO_LARGE,
+            "The request did not arrive within 10 seconds.",
+        )),
     }
 }
 
 fn parse(body: &[u8]) -> Result<Call, Refusal> {
     if body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[') {
-        return Err(refuse(StatusCode::BAD_REQUEST, code::BATCHING_DISABLED, "Send one operation a request, not a list."));
+        return Err(refuse(
+            StatusCode::BAD_REQUEST,
+            code::BATCHING_DISABLED,
+            "Send one operation a request, not a list.",
+        ));
     }
     serde_json::from_slice(body).map_err(|_| {
-        let words = "The body is a JSON object with query (text) and, optionally, operationName, variables and extensions.";
+        let words =
+            "The body is a JSON object with query (text) and, optionally, operationName, variables and extensions.";
         refuse(StatusCode::BAD_REQUEST, code::GRAPHQL_PARSE_FAILED, words)
     })
 }
 
 fn parse_url(parts: &Parts) -> Result<Call, Refusal> {
-    let wrong = || refuse(StatusCode::BAD_REQUEST, code::GRAPHQL_PARSE_FAILED, "The URL needs query=…, and optionally operationName and variables as JSON.");
+    let wrong = || {
+        refuse(
+            StatusCode::BAD_REQUEST,
+            code::GRAPHQL_PARSE_FAILED,
+            "The URL needs query=…, and optionally operationName and variables as JSON.",
+        )
+    };
     if parts.uri.query().is_some_and(|q| q.len() > BODY) {
         return Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, code::QUERY_TOO_LARGE, "A request has at most 64 KiB."));
     }
-    let Query(mut given) = Query::<std::collections::HashMap<String, String>>::try_from_uri(&parts.uri).map_err(|_| wrong())?;
+    let Query(mut given) =
+        Query::<std::collections::HashMap<String, String>>::try_from_uri(&parts.uri).map_err(|_| wrong())?;
     let object = |text: Option<String>| match text.filter(|t| !t.is_empty()) {
         None => Ok(None),
         Some(text) => serde_json::from_str(&text).map(Some).map_err(|_| wrong()),
@@ -188,9 +207,16 @@ fn parse_url(parts: &Parts) -> Result<Call, Refusal> {
 
 /// Guards the document, then executes it in a task of its own: a client that hangs up cuts no database
 /// future off.
-async fn run(shared: &Shared, caller: Option<Caller>, headers: &HeaderMap, call: Call, by_get: bool) -> Result<Answer, Refusal> {
+async fn run(
+    shared: &Shared,
+    caller: Option<Caller>,
+    headers: &HeaderMap,
+    call: Call,
+    by_get: bool,
+) -> Result<Answer, Refusal> {
     let bad = |error: ApiError| {
-        let status = if error.code() == code::QUERY_TOO_LARGE { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
+        let status =
+            if error.code() == code::QUERY_TOO_LARGE { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
         Refusal { status, error }
     };
     let counted = document::check(&call.query, &shared.limits).map_err(bad)?;
@@ -199,7 +225,11 @@ async fn run(shared: &Shared, caller: Option<Caller>, headers: &HeaderMap, call:
     let kind = document::operation_kind(&call.query, call.operation_name.as_deref());
     match kind {
         Some(Kind::Mutation) if by_get => {
-            return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, code::METHOD_NOT_ALLOWED, "A mutation is sent by POST."));
+            return Err(refuse(
+                StatusCode::METHOD_NOT_ALLOWED,
+                code::METHOD_NOT_ALLOWED,
+                "A mutation is sent by POST.",
+            ));
         }
         Some(Kind::Subscription) => {
             let words = "A subscription needs a WebSocket (graphql-transport-ws).";
@@ -229,15 +259,24 @@ async fn run(shared: &Shared, caller: Option<Caller>, headers: &HeaderMap, call:
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(panic)) => {
             tracing::error!(%panic, "a request broke off");
-            Err(refuse(StatusCode::INTERNAL_SERVER_ERROR, code::INTERNAL, "Something broke on our side. Send the same key again."))
+            Err(refuse(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                code::INTERNAL,
+                "Something broke on our side. Send the same key again.",
+            ))
         }
-        Err(_) => Err(refuse(StatusCode::SERVICE_UNAVAILABLE, code::STORE_UNAVAILABLE, "No answer in time. Send the same request again.")),
+        Err(_) => Err(refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            code::STORE_UNAVAILABLE,
+            "No answer in time. Send the same request again.",
+        )),
     }
 }
 
 /// A request error has no `data` at all and is a 400 under GraphQL's own media type.
 fn respond(answer: Answer, media: Media) -> Response {
-    let request_error = answer.data == Value::Null && !answer.errors.is_empty() && answer.errors.iter().all(|e| e.path.is_empty());
+    let request_error =
+        answer.data == Value::Null && !answer.errors.is_empty() && answer.errors.iter().all(|e| e.path.is_empty());
     let mut response = if request_error {
         let body = serde_json::json!({ "errors": answer.errors });
         let status = if media == Media::Json { StatusCode::OK } else { StatusCode::BAD_REQUEST };

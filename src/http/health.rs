@@ -34,8 +34,12 @@ pub(super) async fn metrics() -> Response {
     }
 }
 
-/// Begins to record, once a process.
-pub fn recorder() -> Option<&'static PrometheusHandle> {
+/// Begins to record what `/metrics` shows; once a process, however often it is called.
+pub fn record_metrics() {
+    recorder();
+}
+
+fn recorder() -> Option<&'static PrometheusHandle> {
     static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
     RECORDER.get_or_init(|| PrometheusBuilder::new().install_recorder().ok()).as_ref()
 }

@@ -8,6 +8,7 @@ mod pages;
 mod socket;
 mod token;
 
+pub use health::record_metrics;
 pub use socket::SocketSettings;
 pub use token::{NewToken, TokenKeys, TokenVerifier, mint};
 

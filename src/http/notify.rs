@@ -12,7 +12,12 @@ const BODY: usize = 64 * 1024;
 
 /// `POST /notify/{gateway}`. Acknowledged only after commit: 204. Not from the gateway: 401. The store is
 /// away: 503, so that it comes again.
-pub(super) async fn take(State(payments): State<Payments>, Path(gateway): Path<String>, headers: HeaderMap, body: Body) -> Response {
+pub(super) async fn take(
+    State(payments): State<Payments>,
+    Path(gateway): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let Some(gateway) = Gateway::from_name(&gateway) else { return StatusCode::NOT_FOUND.into_response() };
     let Ok(body) = to_bytes(body, BODY).await else { return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too large") };
     match payments.take_notification(gateway, &headers, &body).await {

@@ -46,12 +46,22 @@ impl Payments {
         Fut: Future<Output = Result<Worked, PaymentError>> + Send,
     {
         let this = self.clone();
+        let name = operation.name.as_str();
         let task = self.0.tasks.spawn(async move { this.at_most_once(operation, work).await });
-        match tokio::time::timeout(self.0.settings.deadline, task).await {
+        let result = match tokio::time::timeout(self.0.settings.deadline, task).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(PaymentError::Internal(format!("the operation broke off: {panic}"))),
             Err(_) => Err(PaymentError::InProgress),
-        }
+        };
+        let outcome = match &result {
+            Ok(Outcome { replayed: false, .. }) => "new",
+            Ok(Outcome { replayed: true, .. }) => "replayed",
+            Err(PaymentError::InProgress) => "in_progress",
+            Err(PaymentError::StoreUnavailable(_) | PaymentError::Internal(_)) => "broken",
+            Err(_) => "refused",
+        };
+        metrics::counter!("payonce_operations_total", "operation" => name, "outcome" => outcome).increment(1);
+        result
     }
 
     async fn at_most_once<F, Fut>(self, operation: Operation, work: F) -> Result<Outcome, PaymentError>

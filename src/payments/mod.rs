@@ -27,6 +27,9 @@ pub use refund::RefundOrder;
 pub use repay::Repay;
 pub use settle::Taken;
 
+/// What the store answers lists with; callers of the workflows need no more of it.
+pub use crate::store::{OrderFilter, Page, PageRequest, Product, RefundFilter};
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -1,6 +1,8 @@
 //! refundOrder: reserve, send, learn what became of it.
 
-use domain::{Money, Operation, OrderId, RefundId, RefundReason, RefundState, RefundTerms, RuleError};
+use domain::{
+    Money, NumberKey, Operation, Order, OrderId, RefundId, RefundReason, RefundState, RefundTerms, RuleError, Timestamp,
+};
 
 use super::guard::{Worked, random_token};
 use super::ports::{GatewayError, GatewayRefund, GatewayRefundState};
@@ -118,7 +120,7 @@ impl Payments {
         Ok(())
     }
 
-    /// Records where the gateway says that a refund stands. Another amount than ours is for people.
+    /// Records where the gateway says that a refund stands.
     pub(super) async fn learn_refund(
         &self,
         lease: Option<&Lease>,
@@ -127,29 +129,7 @@ impl Payments {
         found: &GatewayRefund,
     ) -> Result<(), PaymentError> {
         let keys = &self.0.number_key;
-        self.change(id, lease, |order, now| {
-            let ours = order.refund(refund).ok_or(PaymentError::NotFound("refund"))?;
-            if ours.amount != found.amount {
-                tracing::error!(order = %id, %refund, ours = %ours.amount, theirs = %found.amount, "the gateway knows this refund with another amount");
-                order.refund_asked(refund, now);
-                return Ok(());
-            }
-            match found.state {
-                GatewayRefundState::Processing => match ours.state {
-                    RefundState::Processing => order.refund_asked(refund, now),
-                    _ => order.refund_accepted(refund, now),
-                },
-                GatewayRefundState::Succeeded { at } => order.refund_succeeded(refund, domain::to_stored(at), now),
-                GatewayRefundState::Closed => order.refund_closed_by_gateway(refund, keys, now)?,
-                GatewayRefundState::Abnormal => {
-                    tracing::error!(order = %id, %refund, "the payer's bank refused the refund; act in the gateway's console");
-                    order.refund_accepted(refund, now);
-                    order.refund_asked(refund, now);
-                }
-            }
-            Ok(())
-        })
-        .await?;
+        self.change(id, lease, |order, now| heard(order, refund, found, keys, now)).await?;
         Ok(())
     }
 
@@ -180,4 +160,32 @@ impl Payments {
             Err(e) => self.refund_undecided(lease, id, refund, &e).await,
         }
     }
+}
+
+/// What a verified answer or notification about a refund changes. Another amount than ours is for people.
+pub(super) fn heard(
+    order: &mut Order,
+    refund: &RefundId,
+    found: &GatewayRefund,
+    keys: &NumberKey,
+    now: Timestamp,
+) -> Result<(), PaymentError> {
+    let ours = order.refund(refund).ok_or(PaymentError::NotFound("refund"))?;
+    if ours.amount != found.amount {
+        tracing::error!(order = %order.id, %refund, ours = %ours.amount, theirs = %found.amount, "the gateway knows this refund with another amount");
+        order.refund_asked(refund, now);
+        return Ok(());
+    }
+    match found.state {
+        GatewayRefundState::Processing if ours.state == RefundState::Processing => order.refund_asked(refund, now),
+        GatewayRefundState::Processing => order.refund_accepted(refund, now),
+        GatewayRefundState::Succeeded { at } => order.refund_succeeded(refund, domain::to_stored(at), now),
+        GatewayRefundState::Closed => order.refund_closed_by_gateway(refund, keys, now)?,
+        GatewayRefundState::Abnormal => {
+            tracing::error!(order = %order.id, %refund, "the payer's bank refused the refund; act in the gateway's console");
+            order.refund_accepted(refund, now);
+            order.refund_asked(refund, now);
+        }
+    }
+    Ok(())
 }

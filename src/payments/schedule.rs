@@ -41,6 +41,8 @@ async fn round(payments: &Payments, limit: &Arc<Semaphore>) -> Result<bool, Paym
     let due = payments.0.store.take_due(now, now + AGAIN_AFTER, BATCH).await?;
     let orphans = payments.0.store.orphans(BATCH).await?;
     let found = !due.is_empty() || !orphans.is_empty();
+    metrics::counter!("payonce_due_total").increment(due.len() as u64);
+    metrics::counter!("payonce_orphans_total").increment(orphans.len() as u64);
     let work = TaskTracker::new();
     for due in due {
         let (payments, limit) = (payments.clone(), limit.clone());

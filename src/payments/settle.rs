@@ -3,7 +3,8 @@
 use domain::{Gateway, OrderId, PaymentId, RefundId};
 use http::HeaderMap;
 
-use super::ports::{GatewayRefundState, News, Notification, NotificationError};
+use super::ports::{News, Notification, NotificationError};
+use super::refund::heard;
 use super::{PaymentError, Payments};
 use crate::store::{InboxOutcome, NewNotification, StoreError};
 
@@ -24,6 +25,18 @@ impl Payments {
         headers: &HeaderMap,
         body: &[u8],
     ) -> Result<Taken, PaymentError> {
+        let taken = self.take(gateway, headers, body).await;
+        let outcome = match &taken {
+            Ok(Taken::Yes) => "taken",
+            Ok(Taken::Invalid) => "invalid",
+            Err(_) => "broken",
+        };
+        metrics::counter!("payonce_notifications_total", "gateway" => gateway.name(), "outcome" => outcome)
+            .increment(1);
+        taken
+    }
+
+    async fn take(&self, gateway: Gateway, headers: &HeaderMap, body: &[u8]) -> Result<Taken, PaymentError> {
         let connector = self.gateway(gateway)?;
         let notification = match connector.read_notification(headers, body, self.now()) {
             Ok(notification) => notification,
@@ -111,22 +124,7 @@ impl Payments {
             }
             News::Refund { number, refund: found, .. } => {
                 let refund = RefundId::parse(number).map_err(|_| PaymentError::NotFound("refund"))?;
-                let ours = order.refund(&refund).ok_or(PaymentError::NotFound("refund"))?;
-                if ours.amount != found.amount {
-                    tracing::error!(order = %id, %refund, "a notification about this refund has another amount");
-                } else {
-                    match found.state {
-                        GatewayRefundState::Succeeded { at } => {
-                            order.refund_succeeded(&refund, domain::to_stored(at), now)
-                        }
-                        GatewayRefundState::Closed => order.refund_closed_by_gateway(&refund, keys, now)?,
-                        GatewayRefundState::Processing => order.refund_accepted(&refund, now),
-                        GatewayRefundState::Abnormal => {
-                            tracing::error!(order = %id, %refund, "the payer's bank refused the refund; act in the gateway's console");
-                            order.refund_accepted(&refund, now);
-                        }
-                    }
-                }
+                heard(order, &refund, found, keys, now)?;
             }
             News::Other { .. } => {}
         }

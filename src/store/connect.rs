@@ -68,6 +68,7 @@ fn server(options: &StoreOptions) -> ConnectOptions {
     pool.map_sqlx_mysql_pool_opts(|pool| {
         pool.after_connect(|connection, _| {
             Box::pin(async move {
+                connection.execute(raw_sql("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")).await?;
                 connection.execute(raw_sql("SET SESSION innodb_lock_wait_timeout = 2")).await?;
                 // One of the two is MariaDB's, the other MySQL's; each refuses the other's name.
                 let maria = raw_sql("SET SESSION max_statement_time = 5, idle_transaction_timeout = 10");

@@ -22,8 +22,8 @@ pub use products::Product;
 use std::time::Duration;
 
 use sea_orm::{
-    AccessMode, ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel, SqlErr,
-    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqlErr, SqliteTransactionMode,
+    Statement, TransactionOptions, TransactionTrait,
 };
 
 /// The database, and what is promised about it: pools that roll back what was left open, timeouts at the
@@ -97,13 +97,12 @@ pub struct Tx {
 }
 
 impl Store {
-    /// Begins a transaction that may write.
+    /// Begins a transaction that may write: READ COMMITTED, on SQLite the only writer.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let sqlite = self.write.get_database_backend() == DbBackend::Sqlite;
+        // The level is a setting of the connection: here it would cost a round trip each time.
         let options = TransactionOptions {
-            isolation_level: (!sqlite).then_some(IsolationLevel::ReadCommitted),
-            access_mode: (!sqlite).then_some(AccessMode::ReadWrite),
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+            ..TransactionOptions::default()
         };
         Ok(Tx { inner: self.write.begin_with_options(options).await? })
     }

@@ -9,7 +9,7 @@ const TABLE: [(&str, &[&str]); 8] = [
     ("payments", &["store"]),
     ("gateways", &["payments::ports"]),
     ("coordination", &["payments::ports"]),
-    ("graphql", &["payments", "store"]),
+    ("graphql", &["payments"]),
     ("http", &["graphql", "payments"]),
     ("app", &["config", "store", "payments", "gateways", "coordination", "graphql", "http"]),
 ];

@@ -161,4 +161,7 @@ async fn health_and_metrics_answer() {
     for path in ["/healthz", "/readyz", "/metrics"] {
         assert_eq!(shop.http().get(shop.url(path)).send().await.unwrap().status(), 200, "{path}");
     }
+    shop.create("alice", &Shop::key(), "TEA", 1, false).await.at("/createOrder");
+    let shown = shop.http().get(shop.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    assert!(shown.contains("payonce_operations_total{operation=\"createOrder\",outcome=\"new\"}"), "{shown}");
 }

@@ -13,5 +13,6 @@ mod refund_order;
 mod repay_order;
 mod schema;
 mod start;
+mod store;
 mod story;
 mod support;

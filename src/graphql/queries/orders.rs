@@ -9,8 +9,7 @@ use crate::graphql::enums::OrderStatus;
 use crate::graphql::error::{ApiError, Nullable};
 use crate::graphql::order::OrderView;
 use crate::graphql::payment::PaymentView;
-use crate::payments::PaymentError;
-use crate::store;
+use crate::payments::{self, PaymentError};
 
 /// Which orders. What is left out does not narrow.
 #[derive(InputObject, Default)]
@@ -27,7 +26,7 @@ pub struct OrderFilter {
     created_to: Option<Timestamp>,
 }
 
-impl From<OrderFilter> for store::OrderFilter {
+impl From<OrderFilter> for payments::OrderFilter {
     fn from(f: OrderFilter) -> Self {
         Self {
             status: f.status.unwrap_or_default().into_iter().map(Into::into).collect(),

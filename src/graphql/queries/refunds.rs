@@ -7,8 +7,7 @@ use crate::graphql::connection::{connection, page};
 use crate::graphql::enums::RefundStatus;
 use crate::graphql::error::{ApiError, Nullable};
 use crate::graphql::refund::RefundView;
-use crate::payments::PaymentError;
-use crate::store::{self, Page};
+use crate::payments::{self, Page, PaymentError};
 
 /// Which refunds. What is left out does not narrow.
 #[derive(InputObject, Default)]
@@ -58,7 +57,7 @@ impl RefundQueries {
             let none = Page { items: Vec::new(), has_previous: false, has_next: false };
             return Ok(connection(none, |view: RefundView| (view.id.to_string(), view)));
         }
-        let filter = store::RefundFilter {
+        let filter = payments::RefundFilter {
             status,
             order: filter.order_id.map(|id| id.0),
             created_from: filter.created_from,

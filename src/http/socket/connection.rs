@@ -1,0 +1,324 @@
+//! One socket, from its first message to its last.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::{Request, Response, Value as GraphqlValue, Variables};
+use axum::Error;
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures_util::stream::{AbortHandle, BoxStream, SelectAll, abortable, once};
+use futures_util::{FutureExt, StreamExt};
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::frames::{self, Operation, Said};
+use super::{MESSAGE, Place, Sockets};
+use crate::graphql::{ApiError, code};
+use crate::http::document::{self, Kind};
+use crate::http::token::{NOT_BEARER, TokenError, bearer_token};
+use crate::payments::Caller;
+use crate::payments::ports::BoxFuture;
+
+/// Operations at a time on one socket.
+const OPERATIONS: usize = 10;
+/// Errors of one response.
+const ERRORS: usize = 5;
+/// A client has this long to take note of the end.
+const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Why a socket ends.
+enum End {
+    /// With a code and words.
+    Close(u16, String),
+    /// The client is gone, or does not read.
+    Gone,
+}
+
+fn close<T>(code: u16, reason: impl Into<String>) -> Result<T, End> {
+    Err(End::Close(code, reason.into()))
+}
+
+/// What running operations say.
+enum Event {
+    First(Kind, Response),
+    Later(Response),
+    Refused(ApiError),
+    Done,
+}
+
+/// Serves a socket until it ends.
+pub(super) async fn serve(sockets: Arc<Sockets>, socket: WebSocket, caller: Option<Caller>, place: Place) {
+    let mut connection = Connection {
+        operations: Arc::new(Semaphore::new(OPERATIONS)),
+        running: SelectAll::new(),
+        handles: HashMap::new(),
+        acknowledged: false,
+        sockets,
+        socket,
+        caller,
+        place,
+    };
+    let Err(end) = connection.talk().await;
+    let Connection { mut socket, running, place, .. } = connection;
+    drop(running);
+    if let End::Close(code, reason) = end {
+        let reason = reason.chars().take(100).collect::<String>();
+        let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        if timeout(FAREWELL, socket.send(frame)).await.is_ok_and(|sent| sent.is_ok()) {
+            // What is closed with words unread is reset, and the client may never see the code.
+            let drained = async { while let Some(Ok(_)) = socket.recv().await {} };
+            if timeout(FAREWELL, drained).await.is_ok() && code == TOO_BIG {
+                sleep(FAREWELL).await;
+            }
+        }
+    }
+    drop(place);
+}
+
+const TOO_BIG: u16 = 1009;
+
+struct Connection {
+    sockets: Arc<Sockets>,
+    socket: WebSocket,
+    caller: Option<Caller>,
+    place: Place,
+    acknowledged: bool,
+    /// Each ends when its handle says so, when its stream does, or with the socket.
+    running: SelectAll<BoxStream<'static, (String, Event)>>,
+    handles: HashMap<String, AbortHandle>,
+    /// A query that nobody waits for any more still holds its place until it ends.
+    operations: Arc<Semaphore>,
+}
+
+impl Connection {
+    async fn talk(&mut self) -> Result<std::convert::Infallible, End> {
+        let patience = self.sockets.patience;
+        let clock = self.sockets.tokens.clock();
+        let stopping = self.sockets.payments.stopping();
+        tokio::pin!(stopping);
+        let init_until = Instant::now() + patience.init;
+        let mut ping_at = Instant::now() + patience.ping;
+        let mut pong_until = None;
+        let mut expiry: Option<BoxFuture<'_, ()>> = None;
+        loop {
+            if self.acknowledged
+                && expiry.is_none()
+                && let Some(caller) = &self.caller
+            {
+                expiry = Some(clock.sleep_until(caller.expires_at));
+            }
+            tokio::select! {
+                () = &mut stopping => return close(1001, "Going away"),
+                () = or_never(expiry.as_mut()) => return close(4403, "Token expired"),
+                () = sleep_until(init_until), if !self.acknowledged => {
+                    return close(4408, "Connection initialisation timeout");
+                }
+                () = sleep_until(pong_until.unwrap_or(ping_at)) => {
+                    if pong_until.is_some() {
+                        return Err(End::Gone);
+                    }
+                    self.send(Message::Ping(Default::default())).await?;
+                    pong_until = Some(Instant::now() + patience.pong);
+                    ping_at = Instant::now() + patience.ping;
+                }
+                Some((id, event)) = self.running.next() => self.tell(id, event).await?,
+                message = self.socket.recv() => match message {
+                    Some(Ok(Message::Text(text))) => self.hear(&text).await?,
+                    Some(Ok(Message::Binary(_))) => return close(4400, "Only text is understood"),
+                    Some(Ok(Message::Pong(_))) => pong_until = None,
+                    Some(Ok(Message::Ping(_))) => {}
+                    Some(Ok(Message::Close(_))) | None => return Err(End::Gone),
+                    Some(Err(e)) => return Err(broken(&e)),
+                },
+            }
+        }
+    }
+
+    async fn send(&mut self, message: Message) -> Result<(), End> {
+        match timeout(self.sockets.patience.send, self.socket.send(message)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Gone),
+            Err(_) => {
+                tracing::debug!("a socket's client does not read");
+                Err(End::Gone)
+            }
+        }
+    }
+
+    async fn say(&mut self, frame: String) -> Result<(), End> {
+        self.send(Message::Text(frame.into())).await
+    }
+
+    async fn hear(&mut self, text: &str) -> Result<(), End> {
+        if text.len() > MESSAGE {
+            return close(TOO_BIG, "At most 32 KiB a message");
+        }
+        match frames::read(text) {
+            None => close(4400, "Invalid message"),
+            Some(Said::Pong) => Ok(()),
+            Some(Said::Ping(payload)) => self.say(frames::pong(payload)).await,
+            Some(Said::Init(_)) if self.acknowledged => close(4429, "Too many initialisation requests"),
+            Some(Said::Init(payload)) => self.init(&payload).await,
+            Some(Said::Subscribe { .. }) if !self.acknowledged => close(4401, "Unauthorized"),
+            Some(Said::Subscribe { id, .. }) if self.handles.contains_key(&id) => {
+                close(4409, "Subscriber for this id exists")
+            }
+            Some(Said::Subscribe { id, operation }) => self.subscribe(id, operation).await,
+            Some(Said::Complete { id }) => {
+                if let Some(handle) = self.handles.remove(&id) {
+                    handle.abort();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn init(&mut self, payload: &Map<String, Value>) -> Result<(), End> {
+        match credentials(payload).map(|t| t.map(|t| self.sockets.tokens.verify(t)).transpose()) {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(caller))) => self.caller = Some(caller),
+            Ok(Err(TokenError::Expired)) => return close(4403, "Token expired"),
+            Ok(Err(TokenError::Invalid(_))) | Err(_) => return close(4403, "Forbidden"),
+        }
+        if let Some(caller) = &self.caller
+            && !self.place.belongs_to(&caller.subject, self.sockets.settings.per_subject)
+        {
+            return close(1013, "Too many sockets of yours");
+        }
+        self.acknowledged = true;
+        self.say(frames::ack()).await
+    }
+
+    async fn subscribe(&mut self, id: String, operation: Operation) -> Result<(), End> {
+        match self.begin(operation) {
+            Ok(stream) => {
+                let tagged = id.clone();
+                let (stream, handle) = abortable(stream.map(move |event| (tagged.clone(), event)));
+                self.running.push(stream.boxed());
+                self.handles.insert(id, handle);
+                Ok(())
+            }
+            Err(e) => self.say(frames::refusal(&id, &e)).await,
+        }
+    }
+
+    /// Guards an operation and starts it.
+    fn begin(&self, mut operation: Operation) -> Result<BoxStream<'static, Event>, ApiError> {
+        let limits = &self.sockets.limits;
+        let counted = document::check(&operation.query, limits)?;
+        let variables = operation.take_variables();
+        document::check_variables(&variables, limits)?;
+        let kind = counted.kind(&operation.query, operation.operation_name.as_deref());
+        if kind == Some(Kind::Mutation) {
+            return Err(ApiError::new(code::METHOD_NOT_ALLOWED, "A mutation is sent by POST, not over a socket."));
+        }
+        let may_introspect = self.sockets.introspection || self.caller.as_ref().is_some_and(Caller::is_staff);
+        if counted.introspection && !may_introspect {
+            return Err(ApiError::new(code::INTROSPECTION_DISABLED, "Introspection is for staff here."));
+        }
+        let permit = self.operations.clone().try_acquire_owned().map_err(|_| {
+            let words = format!("A socket runs {OPERATIONS} operations at a time. Complete one first.");
+            ApiError::new(code::LIMIT_EXCEEDED, words)
+        })?;
+        let mut request = Request::new(operation.query).variables(Variables::from_json(variables));
+        request.operation_name = operation.operation_name;
+        if !may_introspect {
+            request = request.disable_introspection();
+        }
+        if let Some(caller) = &self.caller {
+            request = request.data(caller.clone());
+        }
+        let schema = self.sockets.schema.clone();
+        let done = once(async { Event::Done });
+        if kind == Some(Kind::Subscription) {
+            let mut first = true;
+            let events = schema.execute_stream(request).map(move |response| {
+                let _held = &permit;
+                if std::mem::take(&mut first) {
+                    Event::First(Kind::Subscription, response)
+                } else {
+                    Event::Later(response)
+                }
+            });
+            return Ok(events.chain(done).boxed());
+        }
+        // In a task of its own: a client that leaves cuts no database future off.
+        let executed = tokio::spawn(async move {
+            let _held = permit;
+            schema.execute(request).await
+        });
+        let answer = timeout(self.sockets.patience.query, executed).map(|executed| match executed {
+            Ok(Ok(response)) => Event::First(Kind::Query, response),
+            Ok(Err(panic)) => {
+                tracing::error!(%panic, "a request broke off");
+                Event::Refused(ApiError::new(code::INTERNAL, "Something broke on our side. Ask again."))
+            }
+            Err(_) => Event::Refused(ApiError::new(code::STORE_UNAVAILABLE, "No answer in time. Ask again.")),
+        });
+        Ok(once(answer).chain(done).boxed())
+    }
+
+    async fn tell(&mut self, id: String, event: Event) -> Result<(), End> {
+        let frame = match event {
+            Event::First(kind, response) if never_began(kind, &response) => {
+                self.forget(&id);
+                frames::errors(&id, &response.errors[..response.errors.len().min(ERRORS)])
+            }
+            Event::First(_, mut response) | Event::Later(mut response) => {
+                response.errors.truncate(ERRORS);
+                frames::next(&id, &response)
+            }
+            Event::Refused(e) => {
+                self.forget(&id);
+                frames::refusal(&id, &e)
+            }
+            Event::Done => {
+                self.forget(&id);
+                frames::complete(&id)
+            }
+        };
+        self.say(frame).await
+    }
+
+    fn forget(&mut self, id: &str) {
+        if let Some(handle) = self.handles.remove(id) {
+            handle.abort();
+        }
+    }
+}
+
+/// A request error: nothing was executed. A subscription whose field refuses has not begun either; a
+/// query whose field fails has an answer, with `data: null`.
+fn never_began(kind: Kind, response: &Response) -> bool {
+    response.is_err()
+        && response.data == GraphqlValue::Null
+        && (kind == Kind::Subscription || response.errors.iter().all(|e| e.path.is_empty()))
+}
+
+/// The token in `{"authorization": "Bearer …"}`, however the name is written.
+fn credentials(payload: &Map<String, Value>) -> Result<Option<&str>, TokenError> {
+    let mut given =
+        payload.iter().filter(|(name, value)| name.eq_ignore_ascii_case("authorization") && !value.is_null());
+    match (given.next(), given.next()) {
+        (None, _) => Ok(None),
+        (Some((_, Value::String(text))), None) => bearer_token(text).map(Some).ok_or(NOT_BEARER),
+        _ => Err(NOT_BEARER),
+    }
+}
+
+/// The library tells what is too long from what is cut off only in words.
+fn broken(e: &Error) -> End {
+    if e.to_string().contains("Space limit exceeded") {
+        End::Close(TOO_BIG, "At most 32 KiB a message".to_owned())
+    } else {
+        End::Gone
+    }
+}
+
+async fn or_never(future: Option<&mut BoxFuture<'_, ()>>) {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}

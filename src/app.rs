@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, Profile, TokenKey};
 use crate::coordination::{InProcessCoordination, RedisCoordination};
 use crate::gateways::{Registry, wechat_pay};
-use crate::http::{self, HttpSettings, NewToken, SocketSettings, TokenKeys, TokenVerifier};
+use crate::http::{self, HttpSettings, NewToken, SocketSettings, Sockets, TokenKeys, TokenVerifier};
 use crate::payments::ports::{BoxFuture, Clock, Coordination};
 use crate::payments::{Payments, Settings};
 use crate::store::{Product, Store, StoreOptions};
@@ -74,6 +74,7 @@ pub struct App {
     /// The gateway simulator, in the dev profile.
     pub sandbox: Option<Sandbox>,
     store: Store,
+    sockets: Arc<Sockets>,
     servers: Vec<JoinHandle<()>>,
     stop: CancellationToken,
 }
@@ -114,9 +115,7 @@ impl App {
         let payments =
             Payments::new(store.clone(), gateways, coordination, clock.clone(), config.number_key.clone(), settings);
         let tokens = tokens(config, clock)?;
-        let schema = crate::graphql::schema(payments.clone());
-        let router = http::public(
-            schema,
+        let (router, sockets) = http::public(
             payments.clone(),
             tokens,
             HttpSettings {
@@ -139,13 +138,20 @@ impl App {
             servers.push(serve(listener, http::admin(payments.clone()), &stop));
         }
         payments.start();
-        Ok(App { address, admin_address, payments, sandbox, store, servers, stop })
+        Ok(App { address, admin_address, payments, sandbox, store, sockets, servers, stop })
     }
 
     /// Takes nothing new, ends live connections, waits for what is under way, and closes every door.
     pub async fn stop(self) {
         self.stop.cancel();
         self.payments.stop(PATIENCE).await;
+        // Each socket says goodbye by itself; a reader that does not read is not waited for.
+        for _ in 0..100 {
+            if self.sockets.open() == 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         for server in self.servers {
             let abort = server.abort_handle();
             if tokio::time::timeout(Duration::from_secs(2), server).await.is_err() {

@@ -204,13 +204,17 @@ fn the_first_success_wins_and_a_second_goes_back() {
     assert_eq!((order.status(), order.paid()), (OrderStatus::Paid, yuan(10_000)));
     // The closed one was paid after all: recorded, surplus and late, and its refund with it.
     assert!(order.settle(&payment_id(1), evidence(10_000), &keys(), at(62)).unwrap());
-    let domain::PaymentState::Succeeded { surplus, late, mismatch, .. } = order.payment(&payment_id(1)).unwrap().state else {
+    let domain::PaymentState::Succeeded { surplus, late, mismatch, .. } = order.payment(&payment_id(1)).unwrap().state
+    else {
         panic!("not recorded")
     };
     assert_eq!((surplus, late, mismatch), (true, true, false));
     assert_eq!((order.status(), order.paid()), (OrderStatus::Paid, yuan(10_000)));
     let back = &order.refunds[0];
-    assert_eq!((back.id.clone(), back.amount, back.terms.reason), (keys().own_refund(&payment_id(1), 0), yuan(10_000), RefundReason::Surplus));
+    assert_eq!(
+        (back.id.clone(), back.amount, back.terms.reason),
+        (keys().own_refund(&payment_id(1), 0), yuan(10_000), RefundReason::Surplus)
+    );
     assert!(back.next_at.unwrap() <= at(62) + Duration::minutes(5));
     // Told again, nothing changes.
     let before = order.clone();
@@ -251,7 +255,10 @@ fn another_amount_is_for_people() {
         assert_eq!((order.status(), order.paid(), order.refunds.len()), (OrderStatus::PendingPayment, yuan(0), 0));
         assert!(order.has_mismatch());
         assert_eq!(order.may_be_paid(at(62), MARGIN), Err(RuleError::Mismatched));
-        assert_eq!(order.begin_close(CloseReason::Expired, at(1_800), at(1_820), "payonce"), Err(RuleError::Mismatched));
+        assert_eq!(
+            order.begin_close(CloseReason::Expired, at(1_800), at(1_820), "payonce"),
+            Err(RuleError::Mismatched)
+        );
         assert_eq!(order.next_at, None);
     }
 }
@@ -365,7 +372,10 @@ fn a_refund_that_the_gateway_closed_is_taken_over_with_its_reservation() {
     order.refund_closed_by_gateway(&refund_id(1), &keys(), at(101)).unwrap();
     let next = keys().next_refund(&refund_id(1));
     assert_eq!(order.refund(&next).unwrap().amount, yuan(4_000));
-    assert_eq!((order.refundable(), order.refund(&refund_id(1)).unwrap().status()), (yuan(6_000), RefundStatus::Failed));
+    assert_eq!(
+        (order.refundable(), order.refund(&refund_id(1)).unwrap().status()),
+        (yuan(6_000), RefundStatus::Failed)
+    );
     order.refund_closed_by_gateway(&refund_id(1), &keys(), at(102)).unwrap();
     assert_eq!(order.refunds.len(), 2, "told again, nothing changes");
 }

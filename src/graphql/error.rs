@@ -12,6 +12,7 @@ pub mod code {
     pub const IDEMPOTENCY_KEY_MISMATCH: &str = "IDEMPOTENCY_KEY_MISMATCH";
     pub const IDEMPOTENCY_KEY_EXPIRED: &str = "IDEMPOTENCY_KEY_EXPIRED";
     pub const IDEMPOTENCY_IN_PROGRESS: &str = "IDEMPOTENCY_IN_PROGRESS";
+    pub const OVERLOADED: &str = "OVERLOADED";
     pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
     pub const PAYMENT_IN_PROGRESS: &str = "PAYMENT_IN_PROGRESS";
     pub const GATEWAY_UNAVAILABLE: &str = "GATEWAY_UNAVAILABLE";
@@ -51,7 +52,7 @@ pub mod code {
 pub struct ApiError {
     code: &'static str,
     message: String,
-    way_out: WayOut,
+    way_out: Box<WayOut>,
 }
 
 /// A nullable field: an error makes it null and leaves its neighbours. Returned as `Result<Option<_>>`,
@@ -72,7 +73,7 @@ struct WayOut {
 impl ApiError {
     /// A failure that only another request can mend.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), way_out: WayOut::default() }
+        Self { code, message: message.into(), way_out: Box::default() }
     }
 
     /// No token, or none that is needed.
@@ -98,7 +99,9 @@ impl ApiError {
 
     /// The same key may be sent again after so long.
     fn again_after(mut self, ms: u64) -> Self {
-        self.way_out = WayOut { retryable: true, retry_same_key: Some(true), retry_after_ms: Some(ms), ..self.way_out };
+        self.way_out.retryable = true;
+        self.way_out.retry_same_key = Some(true);
+        self.way_out.retry_after_ms = Some(ms);
         self
     }
 

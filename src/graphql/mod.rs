@@ -33,19 +33,22 @@ pub struct KeyHeader(pub String);
 
 /// The schema as it is served.
 pub fn schema(payments: Payments) -> PayonceSchema {
-    builder()
-        .data(payments)
-        .limit_depth(10)
-        .limit_complexity(5_000)
-        .limit_directives(2)
-        .extension(codes::Codes)
-        .finish()
+    limited(payments).limit_depth(10).finish()
+}
+
+/// The same for documents that introspect: the standard ones nest deeper.
+pub fn introspected_schema(payments: Payments) -> PayonceSchema {
+    limited(payments).limit_depth(20).finish()
 }
 
 /// The schema's text, for `schema.graphql`.
 pub fn sdl() -> String {
     let options = async_graphql::SDLExportOptions::new().sorted_fields().sorted_enum_items().sorted_arguments();
     builder().finish().sdl_with_options(options)
+}
+
+fn limited(payments: Payments) -> SchemaBuilder<Query, Mutation, Subscription> {
+    builder().data(payments).limit_complexity(5_000).limit_directives(2).extension(codes::Codes)
 }
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {

@@ -101,11 +101,6 @@ impl Counted {
     }
 }
 
-/// The kind of the operation that runs; `None` when none does.
-pub(super) fn operation_kind(document: &str, operation_name: Option<&str>) -> Option<Kind> {
-    check(document, &Limits::default()).ok()?.kind(document, operation_name)
-}
-
 /// Counts a document, and refuses it at the first limit it passes or the first thing that is not GraphQL.
 pub(super) fn check(document: &str, limits: &Limits) -> Result<Counted, ApiError> {
     if document.len() > limits.document_bytes {

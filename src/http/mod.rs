@@ -1,15 +1,15 @@
 //! Door in: HTTP. Routes, limits, tokens, sockets, notifications, health, pages.
 
 mod document;
-mod graphql;
 mod health;
 mod notify;
+mod over_http;
 mod pages;
 mod socket;
 mod token;
 
 pub use health::record_metrics;
-pub use socket::SocketSettings;
+pub use socket::{SocketSettings, Sockets};
 pub use token::{NewToken, TokenKeys, TokenVerifier, mint};
 
 use std::sync::Arc;
@@ -20,9 +20,8 @@ use axum::routing::{get, post};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::graphql::PayonceSchema;
+use crate::graphql::{self, PayonceSchema};
 use crate::payments::Payments;
-use socket::Sockets;
 
 /// What the listeners are told by configuration.
 pub struct HttpSettings {
@@ -39,31 +38,28 @@ pub struct HttpSettings {
 /// What handlers share.
 struct Shared {
     schema: PayonceSchema,
-    payments: Payments,
+    /// The same without a limit of depth: introspection nests deeper than any query of ours.
+    introspected: PayonceSchema,
     tokens: TokenVerifier,
     sockets: Arc<Sockets>,
     limits: document::Limits,
     dev: bool,
 }
 
-/// The public listener: GraphQL, subscriptions, gateway notifications.
-pub fn public(schema: PayonceSchema, payments: Payments, tokens: TokenVerifier, settings: HttpSettings) -> Router {
+/// The public listener, and its sockets: GraphQL, subscriptions, gateway notifications.
+pub fn public(payments: Payments, tokens: TokenVerifier, settings: HttpSettings) -> (Router, Arc<Sockets>) {
     let limits = document::Limits::default();
+    let schema = graphql::schema(payments.clone());
     let sockets = Sockets::new(schema.clone(), tokens.clone(), payments.clone(), settings.sockets, limits.clone());
-    let shared = Arc::new(Shared {
-        schema,
-        payments: payments.clone(),
-        tokens,
-        sockets: Arc::new(sockets),
-        limits,
-        dev: settings.dev,
-    });
+    let sockets = Arc::new(sockets.introspection(settings.dev));
+    let introspected = graphql::introspected_schema(payments.clone());
+    let shared = Arc::new(Shared { schema, introspected, tokens, sockets: sockets.clone(), limits, dev: settings.dev });
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(settings.cors_origins.iter().filter_map(|o| HeaderValue::from_str(o).ok())))
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")]);
     let mut router = Router::new()
-        .route("/graphql", get(graphql::get).post(graphql::post).fallback(graphql::other_method))
+        .route("/graphql", get(over_http::get).post(over_http::post).fallback(over_http::other_method))
         .layer(cors)
         .with_state(shared)
         .merge(Router::new().route("/notify/{gateway}", post(notify::take)).with_state(payments.clone()));
@@ -73,7 +69,7 @@ pub fn public(schema: PayonceSchema, payments: Payments, tokens: TokenVerifier, 
     if settings.with_admin {
         router = router.merge(admin_routes(payments));
     }
-    with_headers(router)
+    (with_headers(router), sockets)
 }
 
 /// The admin listener: console, metrics, health.

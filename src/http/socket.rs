@@ -80,7 +80,7 @@ struct Taken {
 
 impl Sockets {
     /// Joins the sockets to what they serve.
-    pub fn new(
+    pub(super) fn new(
         schema: PayonceSchema,
         tokens: TokenVerifier,
         payments: Payments,

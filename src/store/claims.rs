@@ -75,7 +75,7 @@ impl Tx {
         let holder = new.lease.map(|(holder, _)| holder.to_owned());
         let until = match new.lease {
             Some((_, lease)) => database_clock(backend, lease),
-            None => Expr::val(Option::<Timestamp>::None).into(),
+            None => Expr::val(Option::<Timestamp>::None),
         };
         let mut insert = Query::insert();
         insert
@@ -130,9 +130,9 @@ impl Tx {
     /// to be committed.
     pub async fn finish(&self, lease: &Lease) -> Result<bool, StoreError> {
         let done = Entity::update_many()
-            .col_expr(Column::State, Expr::val("DONE").into())
-            .col_expr(Column::LeaseHolder, Expr::val(Option::<String>::None).into())
-            .col_expr(Column::LeaseUntil, Expr::val(Option::<Timestamp>::None).into())
+            .col_expr(Column::State, Expr::val("DONE"))
+            .col_expr(Column::LeaseHolder, Expr::val(Option::<String>::None))
+            .col_expr(Column::LeaseUntil, Expr::val(Option::<Timestamp>::None))
             .filter(Column::Seq.eq(lease.seq))
             .filter(Column::Fence.eq(lease.fence))
             .filter(Column::LeaseHolder.eq(lease.holder.as_str()))
@@ -171,7 +171,7 @@ impl Store {
         let backend = self.write.get_database_backend();
         let taken = Entity::update_many()
             .col_expr(Column::Fence, Expr::col(Column::Fence).add(1))
-            .col_expr(Column::LeaseHolder, Expr::val(holder).into())
+            .col_expr(Column::LeaseHolder, Expr::val(holder))
             .col_expr(Column::LeaseUntil, database_clock(backend, lease))
             .filter(Column::Seq.eq(seq))
             .filter(Column::State.eq("RUNNING"))

@@ -183,7 +183,7 @@ fn database_clock(backend: DbBackend, ahead: Duration) -> sea_orm::sea_query::Si
     let ms = i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX / 2_000);
     match backend {
         DbBackend::Postgres => Expr::cust(format!("clock_timestamp() + interval '{ms} milliseconds'")),
-        DbBackend::Sqlite => Expr::val(machine_now() + chrono::Duration::milliseconds(ms)).into(),
+        DbBackend::Sqlite => Expr::val(machine_now() + chrono::Duration::milliseconds(ms)),
         _ => Expr::cust(format!("UTC_TIMESTAMP(6) + INTERVAL {ms}000 MICROSECOND")),
     }
 }

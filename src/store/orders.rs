@@ -65,7 +65,7 @@ impl Tx {
             order::Column::NextAt,
         ] {
             if let ActiveValue::Set(value) = row.get(column) {
-                update = update.col_expr(column, Expr::val(value).into());
+                update = update.col_expr(column, Expr::val(value));
             }
         }
         one_row(update.filter(order::Column::Version.eq(loaded.version)).exec(&self.inner).await?.rows_affected)?;
@@ -113,7 +113,7 @@ impl Tx {
             .filter(payment::Column::Status.eq(before.status().name()));
         for column in payment::Column::iter() {
             if let ActiveValue::Set(value) = row.get(column) {
-                update = update.col_expr(column, Expr::val(value).into());
+                update = update.col_expr(column, Expr::val(value));
             }
         }
         one_row(update.exec(&self.inner).await?.rows_affected)
@@ -124,7 +124,7 @@ impl Tx {
         let mut update = refund::Entity::update_many().filter(refund::Column::Id.eq(refund.id.as_str()));
         for column in refund::Column::iter() {
             if let ActiveValue::Set(value) = row.get(column) {
-                update = update.col_expr(column, Expr::val(value).into());
+                update = update.col_expr(column, Expr::val(value));
             }
         }
         one_row(update.exec(&self.inner).await?.rows_affected)
@@ -154,7 +154,7 @@ impl Store {
     pub async fn may_ask(&self, payment: &str, now: Timestamp, pause: domain::Duration) -> Result<bool, StoreError> {
         let free = payment::Column::AskedAt.is_null().or(payment::Column::AskedAt.lte(now - pause));
         let taken = payment::Entity::update_many()
-            .col_expr(payment::Column::AskedAt, Expr::val(now).into())
+            .col_expr(payment::Column::AskedAt, Expr::val(now))
             .filter(payment::Column::Id.eq(payment))
             .filter(free)
             .exec(&self.write)

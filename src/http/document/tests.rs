@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use async_graphql::parser::parse_query;
 use serde_json::json;
 
-use super::{Kind, Limits, check, check_variables, operation_kind};
+use super::{Kind, Limits, check, check_variables};
 use crate::graphql::code;
 
 /// All options on: what GraphiQL, graphql-js and code generators send is a part of it.
@@ -290,9 +290,8 @@ fn the_selected_operation_has_a_kind() {
         (several, Some("D"), None),
         ("# mutation { a }\n{ mutation }", None, Some(Kind::Query)),
         ("query($a: S = \"mutation { b }\") { mutation(query: $a) { b } }", None, Some(Kind::Query)),
-        ("{", None, None),
     ] {
-        assert_eq!(operation_kind(document, name), kind, "{document} {name:?}");
+        assert_eq!(check(document, &Limits::default()).unwrap().kind(document, name), kind, "{document} {name:?}");
     }
 }
 

@@ -41,10 +41,12 @@ struct Call {
 struct Refusal {
     status: StatusCode,
     error: ApiError,
+    /// The request is well formed, its document is not: a 200 under plain JSON, as GraphQL over HTTP says.
+    of_document: bool,
 }
 
 fn refuse(status: StatusCode, code: &'static str, message: &str) -> Refusal {
-    Refusal { status, error: ApiError::new(code, message) }
+    Refusal { status, error: ApiError::new(code, message), of_document: false }
 }
 
 /// How the answer is to be written.
@@ -127,7 +129,7 @@ fn caller(shared: &Shared, headers: &HeaderMap) -> Result<Option<Caller>, Refusa
         Ok(Some(token)) => shared.tokens.verify(token),
         Err(e) => Err(e),
     };
-    verified.map(Some).map_err(|e| Refusal { status: StatusCode::UNAUTHORIZED, error: e.into() })
+    verified.map(Some).map_err(|e| Refusal { status: StatusCode::UNAUTHORIZED, error: e.into(), of_document: false })
 }
 
 fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -214,15 +216,17 @@ async fn run(
     call: Call,
     by_get: bool,
 ) -> Result<Answer, Refusal> {
-    let bad = |error: ApiError| {
-        let status =
-            if error.code() == code::QUERY_TOO_LARGE { StatusCode::PAYLOAD_TOO_LARGE } else { StatusCode::BAD_REQUEST };
-        Refusal { status, error }
+    let bad = |error: ApiError| match error.code() {
+        code::QUERY_TOO_LARGE => Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, error, of_document: false },
+        code::GRAPHQL_PARSE_FAILED | code::GRAPHQL_VALIDATION_FAILED => {
+            Refusal { status: StatusCode::BAD_REQUEST, error, of_document: true }
+        }
+        _ => Refusal { status: StatusCode::BAD_REQUEST, error, of_document: false },
     };
     let counted = document::check(&call.query, &shared.limits).map_err(bad)?;
     let variables = serde_json::Value::Object(call.variables.unwrap_or_default());
     document::check_variables(&variables, &shared.limits).map_err(bad)?;
-    let kind = document::operation_kind(&call.query, call.operation_name.as_deref());
+    let kind = counted.kind(&call.query, call.operation_name.as_deref());
     match kind {
         Some(Kind::Mutation) if by_get => {
             return Err(refuse(
@@ -253,7 +257,7 @@ async fn run(
         request = request.data(KeyHeader(key.to_owned()));
     }
     let within = if kind == Some(Kind::Mutation) { MUTATION_WITHIN } else { QUERY_WITHIN };
-    let schema = shared.schema.clone();
+    let schema = if counted.introspection { shared.introspected.clone() } else { shared.schema.clone() };
     let executed = tokio::spawn(async move { schema.execute(request).await });
     match tokio::time::timeout(within, executed).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -292,10 +296,11 @@ fn refused(refusal: &Refusal, media: Media) -> Response {
     let extensions: async_graphql::indexmap::IndexMap<Name, Value> =
         refusal.error.extensions().into_iter().map(|(name, value)| (Name::new(name), value)).collect();
     let body = serde_json::json!({"errors": [{"message": refusal.error.message(), "extensions": extensions}]});
-    let mut response = (refusal.status, body.to_string()).into_response();
+    let status = if refusal.of_document && media == Media::Json { StatusCode::OK } else { refusal.status };
+    let mut response = (status, body.to_string()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media.name()));
-    match refusal.status {
+    match status {
         StatusCode::METHOD_NOT_ALLOWED => {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
         }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    ClientAction, Duration, EventType, Money, NewEvent, OpenPayment, OrderId, Payment, PaymentId, PaymentState, Refund,
-    RefundId, Timestamp,
+    ClientAction, Duration, EventType, Money, NewEvent, OpenPayment, OrderId, Payment, PaymentId, PaymentState,
+    PaymentStatus, Refund, RefundId, Timestamp,
 };
 
 /// At most so many attempts an order.
@@ -359,11 +359,13 @@ impl Order {
         self.climb(id, PaymentState::Pending { action, until }, now, EventType::PaymentPending);
     }
 
-    /// The gateway gave no trusted answer to the first question. Changes nothing when we know more.
+    /// The gateway gave no trusted answer. What we knew stays true; a payment of which we know nothing is
+    /// unknown from here on.
     pub fn attempt_unknown(&mut self, id: &PaymentId, now: Timestamp) {
         let created = self.payment(id).is_some_and(|p| p.state == PaymentState::Created);
+        self.asked(id, now);
         if created {
-            self.set_payment(id, PaymentState::Unknown { since: now }, now, EventType::PaymentUnknown);
+            self.set_payment(id, PaymentState::Unknown, now, EventType::PaymentUnknown);
         }
     }
 
@@ -377,6 +379,26 @@ impl Order {
     pub fn attempt_closed(&mut self, id: &PaymentId, now: Timestamp) {
         self.climb(id, PaymentState::Closed { at: now }, now, EventType::PaymentClosed);
         self.release_attempt(id);
+    }
+
+    /// The gateway says that it never saw what it was to close. That counts as closed here, but the payment
+    /// may only have been slow to appear: it is asked on about until it is surely over.
+    pub fn attempt_not_found(&mut self, id: &PaymentId, now: Timestamp) {
+        self.attempt_closed(id, now);
+        if let Ok(payment) = self.payment_mut(id)
+            && payment.status() == PaymentStatus::Closed
+        {
+            payment.next_at = Some(now + Duration::seconds(10));
+        }
+    }
+
+    /// The gateway says that the payment is still open, and so it stays, unless the order is to be closed.
+    pub fn attempt_still_open(&mut self, id: &PaymentId, now: Timestamp) {
+        let wanted = self.closing.is_none() && self.attempt().is_some_and(|p| p.id == *id);
+        if let Ok(payment) = self.payment_mut(id) {
+            payment.closing &= !wanted;
+        }
+        self.asked(id, now);
     }
 
     /// The gateway was asked and nothing changed.

@@ -21,8 +21,8 @@ pub struct Payment {
     pub refund_slot: Option<Timestamp>,
     /// We asked the gateway to close it: a committed intent that outlives a crash.
     pub closing: bool,
-    /// How often the gateway was asked since the last change of state.
-    pub asks: u32,
+    /// When it entered its state, by our clock: questions get rarer with age, whoever asks.
+    pub since: Timestamp,
     /// When the scheduler asks next; `None`: nothing is due of itself.
     pub next_at: Option<Timestamp>,
     /// When it was recorded.
@@ -35,10 +35,7 @@ pub enum PaymentState {
     /// Recorded, not answered yet.
     Created,
     /// The gateway was asked and no trusted answer came back. The money may have moved.
-    Unknown {
-        /// Since when.
-        since: Timestamp,
-    },
+    Unknown,
     /// The payer can pay.
     Pending {
         /// What the frontend does next.
@@ -131,7 +128,7 @@ impl PaymentState {
     pub const fn status(&self) -> PaymentStatus {
         match self {
             Self::Created => PaymentStatus::Created,
-            Self::Unknown { .. } => PaymentStatus::Unknown,
+            Self::Unknown => PaymentStatus::Unknown,
             Self::Pending { .. } => PaymentStatus::Pending,
             Self::Succeeded { .. } => PaymentStatus::Succeeded,
             Self::Failed { .. } => PaymentStatus::Failed,
@@ -152,7 +149,7 @@ impl Payment {
             refunded: 0,
             refund_slot: None,
             closing: false,
-            asks: 0,
+            since: now,
             next_at: Some(next_at),
             created_at: now,
         }
@@ -197,42 +194,64 @@ impl Payment {
         }
     }
 
-    /// Counts one question to the gateway that changed nothing and sets the next.
+    /// The gateway was asked and nothing changed: sets the next question.
     pub fn asked(&mut self, now: Timestamp) {
-        self.asks = self.asks.saturating_add(1);
+        let age = now - self.since;
         self.next_at = match self.status() {
-            PaymentStatus::Created | PaymentStatus::Unknown => after_unknown(self.asks).map(|wait| now + wait),
-            PaymentStatus::Pending => Some(now + after_pending(self.asks)),
+            PaymentStatus::Created | PaymentStatus::Unknown => after_unknown(age).map(|wait| now + wait),
+            PaymentStatus::Pending => Some(now + after_pending(age)),
+            // Closed on the gateway's word that it was never there: it may still appear, and be paid.
+            PaymentStatus::Closed if self.next_at.is_some() && now < self.surely_over() => {
+                Some(now + Duration::minutes(1))
+            }
             PaymentStatus::Succeeded | PaymentStatus::Failed | PaymentStatus::Closed => None,
         };
+    }
+
+    /// From here on, a payment that the gateway does not know was never made.
+    pub fn surely_over(&self) -> Timestamp {
+        self.request.expires_at + Duration::minutes(5)
+    }
+
+    /// It is closed here, but the gateway did not know it when it was closed: it is asked on about.
+    pub fn is_closed_on_not_found(&self) -> bool {
+        self.status() == PaymentStatus::Closed && self.next_at.is_some()
     }
 
     pub(crate) fn change(&mut self, state: PaymentState, now: Timestamp) {
         self.state = state;
-        self.asks = 0;
-        self.next_at = match self.status() {
-            PaymentStatus::Created | PaymentStatus::Unknown => after_unknown(0).map(|wait| now + wait),
-            PaymentStatus::Pending => Some(now + after_pending(0)),
-            PaymentStatus::Succeeded | PaymentStatus::Failed | PaymentStatus::Closed => None,
-        };
+        self.since = now;
+        self.next_at = None;
+        self.asked(now);
     }
 }
 
-/// The pause before question `asks + 1` about something unknown: 2, 5, 10, 20, 40, 60 s, every 5 min up
-/// to half an hour, every hour up to 48 h; then it is for people.
-pub(crate) fn after_unknown(asks: u32) -> Option<Duration> {
-    const SECONDS: [i64; 6] = [2, 5, 10, 20, 40, 60];
-    match asks {
-        0..=5 => Some(Duration::seconds(SECONDS[asks as usize])),
-        6..=11 => Some(Duration::minutes(5)),
-        12..=59 => Some(Duration::hours(1)),
-        _ => None,
-    }
+/// The pause after a question about something unknown for `age`: the questions come at 2, 7, 17, 37, 77 and
+/// 137 s, then every 5 min up to half an hour, every hour up to 48 h; then it is for people.
+pub(crate) fn after_unknown(age: Duration) -> Option<Duration> {
+    Some(match age.num_seconds() {
+        ..2 => Duration::seconds(2),
+        2..7 => Duration::seconds(5),
+        7..17 => Duration::seconds(10),
+        17..37 => Duration::seconds(20),
+        37..77 => Duration::seconds(40),
+        77..137 => Duration::seconds(60),
+        137..1_800 => Duration::minutes(5),
+        1_800..172_800 => Duration::hours(1),
+        _ => return None,
+    })
 }
 
-/// The pause before question `asks + 1` about an open payment or an accepted refund: 5 s, 30 s, 1, 3, 5,
-/// 10, 30 min, and every 30 min after. WeChat Pay's own advice for payments without a notification.
-pub(crate) fn after_pending(asks: u32) -> Duration {
-    const SECONDS: [i64; 7] = [5, 30, 60, 180, 300, 600, 1800];
-    Duration::seconds(SECONDS[(asks as usize).min(SECONDS.len() - 1)])
+/// The pause after a question about an open payment or an accepted refund of this age: 5 s, 30 s, 1, 3, 5, 10
+/// min, and every 30 min after. WeChat Pay's own advice for payments without a notification.
+pub(crate) fn after_pending(age: Duration) -> Duration {
+    Duration::seconds(match age.num_seconds() {
+        ..5 => 5,
+        5..35 => 30,
+        35..95 => 60,
+        95..275 => 180,
+        275..575 => 300,
+        575..1_175 => 600,
+        _ => 1_800,
+    })
 }

@@ -18,8 +18,10 @@ pub struct Refund {
     pub terms: RefundTerms,
     /// Where it stands.
     pub state: RefundState,
-    /// How often the gateway was asked since the last change of state.
-    pub asks: u32,
+    /// It was given to the gateway, or may have been: a crash in between leaves it so.
+    pub sent: bool,
+    /// When it entered its state, by our clock.
+    pub since: Timestamp,
     /// When the scheduler looks next; `None`: nothing is due of itself.
     pub next_at: Option<Timestamp>,
     /// When it was recorded.
@@ -65,10 +67,7 @@ pub enum RefundState {
     /// The gateway accepted it.
     Processing,
     /// The gateway was asked and no trusted answer came back. The money may have moved.
-    Unknown {
-        /// Since when.
-        since: Timestamp,
-    },
+    Unknown,
     /// The money is back. Final.
     Succeeded {
         /// When, by the gateway.
@@ -163,7 +162,7 @@ impl Refund {
         match self.state {
             RefundState::Requested => RefundStatus::Requested,
             RefundState::Processing => RefundStatus::Processing,
-            RefundState::Unknown { .. } => RefundStatus::Unknown,
+            RefundState::Unknown => RefundStatus::Unknown,
             RefundState::Succeeded { .. } => RefundStatus::Succeeded,
             RefundState::Failed { .. } => RefundStatus::Failed,
         }
@@ -174,30 +173,21 @@ impl Refund {
         !matches!(self.state, RefundState::Succeeded { .. } | RefundState::Failed { .. })
     }
 
-    /// Counts one look that changed nothing and sets the next.
+    /// The gateway was asked and nothing changed: sets the next look.
     pub fn asked(&mut self, now: Timestamp) {
-        self.asks = self.asks.saturating_add(1);
-        self.next_at = self.next(now);
-    }
-
-    /// To be sent at `at`, with the same number.
-    pub fn send_at(&mut self, at: Timestamp) {
-        self.next_at = Some(at);
+        let age = now - self.since;
+        self.next_at = match self.state {
+            RefundState::Requested => Some(now + after_pending(age).max(Duration::minutes(1))),
+            RefundState::Processing => Some(now + after_pending(age)),
+            // A refund is never closed by age: once people have it, we still ask every day.
+            RefundState::Unknown => Some(now + after_unknown(age).unwrap_or(Duration::days(1))),
+            RefundState::Succeeded { .. } | RefundState::Failed { .. } => None,
+        };
     }
 
     pub(crate) fn change(&mut self, state: RefundState, now: Timestamp) {
         self.state = state;
-        self.asks = 0;
-        self.next_at = self.next(now);
-    }
-
-    fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        match self.state {
-            RefundState::Requested => Some(now + after_pending(self.asks.max(1))),
-            RefundState::Processing => Some(now + after_pending(self.asks)),
-            // A refund is never closed by age: once people have it, we still ask every day.
-            RefundState::Unknown { .. } => Some(now + after_unknown(self.asks).unwrap_or(Duration::days(1))),
-            RefundState::Succeeded { .. } | RefundState::Failed { .. } => None,
-        }
+        self.since = now;
+        self.asked(now);
     }
 }

@@ -62,7 +62,7 @@ impl Order {
     /// Records that the gateway accepted the refund.
     pub fn refund_accepted(&mut self, id: &RefundId, now: Timestamp) {
         let waits =
-            self.refund(id).is_some_and(|r| matches!(r.state, RefundState::Requested | RefundState::Unknown { .. }));
+            self.refund(id).is_some_and(|r| matches!(r.state, RefundState::Requested | RefundState::Unknown));
         if waits {
             self.set_refund(id, RefundState::Processing, now, EventType::RefundAccepted);
         }
@@ -72,17 +72,36 @@ impl Order {
     pub fn refund_unknown(&mut self, id: &RefundId, now: Timestamp) {
         let sent = self.refund(id).is_some_and(|r| r.state == RefundState::Requested);
         if sent {
-            self.set_refund(id, RefundState::Unknown { since: now }, now, EventType::RefundUnknown);
+            self.set_refund(id, RefundState::Unknown, now, EventType::RefundUnknown);
         }
     }
 
-    /// Records a verified success: the reservation becomes money given back.
-    pub fn refund_succeeded(&mut self, id: &RefundId, at: Timestamp, now: Timestamp) {
-        if let Some((payment, amount)) = self.open_refund(id) {
-            payment.refund_reserved -= amount;
-            payment.refunded += amount;
-            self.set_refund(id, RefundState::Succeeded { at }, now, EventType::RefundSucceeded);
+    /// Records a verified success, also of a refund that we took for failed: what the gateway did is true.
+    /// The reservation, or what else is free, becomes money given back.
+    ///
+    /// False: it does not fit, for other refunds have reserved what is left; people must look. Refunds that
+    /// were never sent give way to it first.
+    pub fn refund_succeeded(&mut self, id: &RefundId, at: Timestamp, now: Timestamp) -> bool {
+        let Some(refund) = self.refund(id).cloned() else { return false };
+        if matches!(refund.state, RefundState::Succeeded { .. }) {
+            return true;
         }
+        let amount = refund.amount.minor;
+        let room = |order: &Self| order.payment(&refund.payment).map_or(0, Payment::refundable);
+        if !refund.is_open() {
+            let waiting = |r: &&Refund| r.payment == refund.payment && r.state == RefundState::Requested && !r.sent;
+            while room(self) < amount {
+                let Some(gives_way) = self.refunds.iter().rev().find(waiting).map(|r| r.id.clone()) else { return false };
+                self.refund_failed(&gives_way, "An earlier refund turned out to be done.".to_owned(), now);
+            }
+        }
+        let Ok(payment) = self.payment_mut(&refund.payment) else { return false };
+        if refund.is_open() {
+            payment.refund_reserved -= amount;
+        }
+        payment.refunded += amount;
+        self.set_refund(id, RefundState::Succeeded { at }, now, EventType::RefundSucceeded);
+        true
     }
 
     /// Records a definite no: the reservation is free again.
@@ -108,13 +127,13 @@ impl Order {
 
     /// The gateway was asked and nothing changed.
     pub fn refund_asked(&mut self, id: &RefundId, now: Timestamp) {
-        if let Some(refund) = self.refunds.iter_mut().find(|r| r.id == *id) {
+        if let Ok(refund) = self.refund_mut(id) {
             refund.asked(now);
         }
     }
 
     /// Takes the payment's next slot for sending this refund: true when it may be sent now; else it is
-    /// scheduled for the slot it got.
+    /// scheduled for the slot it may get.
     pub fn take_refund_slot(&mut self, id: &RefundId, now: Timestamp) -> Result<bool, RuleError> {
         let refund = self.refund(id).ok_or(RuleError::Unknown)?;
         if refund.state != RefundState::Requested {
@@ -126,15 +145,19 @@ impl Order {
         if free {
             payment.refund_slot = Some(now);
         }
-        let refund = self.refunds.iter_mut().find(|r| r.id == *id).ok_or(RuleError::Unknown)?;
-        // Sent now: the next look is only for the case that we never hear the answer.
-        refund.send_at(if free { now + Duration::seconds(20) } else { free_at });
+        let refund = self.refund_mut(id)?;
+        refund.sent |= free;
+        // Sent now: the next look is only for the case that we never record the answer.
+        refund.next_at = Some(if free { now + Duration::seconds(20) } else { free_at });
         Ok(free)
     }
 
-    /// A definite "not yet" of the gateway, or it never left us: the same number again.
+    /// A definite "not yet" of the gateway, or it never left us: nothing began there, the same number again.
     pub fn refund_later(&mut self, id: &RefundId, now: Timestamp) {
-        self.refund_asked(id, now);
+        if let Ok(refund) = self.refund_mut(id) {
+            refund.sent = false;
+            refund.asked(now);
+        }
     }
 
     pub(crate) fn return_surplus(
@@ -176,12 +199,17 @@ impl Order {
             amount,
             terms,
             state: RefundState::Requested,
-            asks: 0,
+            sent: false,
+            since: now,
             next_at: Some(send_at),
             created_at: now,
         });
         self.note_event(EventType::RefundRequested, facts, &actor);
         Ok(())
+    }
+
+    fn refund_mut(&mut self, id: &RefundId) -> Result<&mut Refund, RuleError> {
+        self.refunds.iter_mut().find(|r| r.id == *id).ok_or(RuleError::Unknown)
     }
 
     fn open_refund(&mut self, id: &RefundId) -> Option<(&mut Payment, i64)> {
@@ -191,7 +219,7 @@ impl Order {
     }
 
     fn set_refund(&mut self, id: &RefundId, state: RefundState, now: Timestamp, event: EventType) {
-        let Some(refund) = self.refunds.iter_mut().find(|r| r.id == *id) else { return };
+        let Ok(refund) = self.refund_mut(id) else { return };
         refund.change(state, now);
         let payment = refund.payment.clone();
         let actor = self.payment(&payment).map_or("payonce", |p| p.gateway().name());

@@ -43,6 +43,11 @@ impl Order {
             self.state = OrderState::Paid { winner: id.clone(), at };
             self.closing = None;
             self.next_at = None;
+            // Nobody should pay what is paid: every other open attempt is closed at its gateway at once.
+            for other in self.payments.iter_mut().filter(|p| p.id != *id && p.is_open()) {
+                other.closing = true;
+                other.next_at = Some(now);
+            }
             self.note_event(EventType::OrderPaid, facts, gateway);
         } else if surplus {
             self.note_event(EventType::PaymentSurplus, facts, gateway);
@@ -52,6 +57,7 @@ impl Order {
             if self.attempt().is_some_and(|p| p.id == *id) {
                 self.state = OrderState::PendingPayment;
             }
+            self.closing = None;
             self.next_at = None;
             self.note_event(EventType::PaymentMismatch, facts, gateway);
         }

@@ -1,7 +1,7 @@
 import { useEffect, useMemo, useState } from 'react';
 import { GraphiQL } from 'graphiql';
 import { useGraphiQLActions } from '@graphiql/react';
-import { claimsOf, takeTokenFromAddress } from '../shared/token';
+import { claimsOf, takeTokenFromAddress } from '../client/token';
 import { consoleFetcher } from './fetcher';
 import { IntentBar } from './IntentBar';
 import { refundStory } from './refund-story';

@@ -1,5 +1,5 @@
 import { useGraphiQL } from '@graphiql/react';
-import { newIdempotencyKey } from '../shared/idempotency-key';
+import { newIdempotencyKey } from '../client/idempotency-key';
 import { useOutcome, type Outcome } from './intents';
 
 const KEY = /("idempotencyKey"\s*:\s*)"([^"]*)"/;

@@ -1,5 +1,5 @@
 import { useEffect, useId, useState } from 'react';
-import { claimsOf, type Claims } from '../shared/token';
+import { claimsOf, type Claims } from '../client/token';
 
 interface Props {
   token: string;

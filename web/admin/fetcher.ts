@@ -1,6 +1,6 @@
 import type { GraphiQLProps } from 'graphiql';
 import { getOperationAST, parse, type OperationDefinitionNode } from 'graphql';
-import { ask, NoAnswer, openSocket, type Answer } from '../shared/graphql';
+import { ask, NoAnswer, openSocket, type Answer } from '../client/graphql';
 import { noteAnswer, noteNoAnswer, noteSent } from './intents';
 
 type Fetcher = GraphiQLProps['fetcher'];

@@ -1,5 +1,5 @@
 import { useSyncExternalStore } from 'react';
-import type { Answer } from '../shared/graphql';
+import type { Answer } from '../client/graphql';
 
 /** What became of an idempotency key. Kept for the session, so that a reload does not forget it. */
 export type Outcome =

@@ -1,4 +1,4 @@
-import { newIdempotencyKey } from '../shared/idempotency-key';
+import { newIdempotencyKey } from '../client/idempotency-key';
 
 /** The tabs of a first visit: from a customer's complaint to money on its way back. */
 export function refundStory() {

@@ -1,4 +1,4 @@
-import { ask, NoAnswer, openSocket, pause, type Answer } from '../shared/graphql';
+import { ask, NoAnswer, openSocket, pause, type Answer } from '../client/graphql';
 import * as memory from './memory';
 
 export interface Money {

@@ -1,4 +1,4 @@
-import { claimsOf, takeTokenFromAddress } from '../shared/token';
+import { claimsOf, takeTokenFromAddress } from '../client/token';
 import * as api from './api';
 import { chosenLines, lockCart, showCart } from './cart';
 import * as memory from './memory';

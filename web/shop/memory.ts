@@ -1,4 +1,4 @@
-import { newIdempotencyKey } from '../shared/idempotency-key';
+import { newIdempotencyKey } from '../client/idempotency-key';
 
 /**
  * What a reload must not forget. The session's storage, so that it ends with the browser tab and

@@ -53,12 +53,11 @@ await tell(async ({ context, step, picture, allow }) => {
     await page.setViewportSize({ width: 1280, height: 800 });
   });
 
-  await step('a declined payment can be paid again', async () => {
+  // WeChat Pay keeps a Native order open when the payer declines, and tells the merchant nothing.
+  await step('declined at the cashier, the same code can still be paid', async () => {
     await atCashier(/\bdecline\b/i);
-    await statusSays(/declined/);
-    await page.getByRole('button', { name: 'Pay again' }).click();
-    await page.locator('#qr svg path').waitFor();
     await statusSays(/Waiting for your payment/);
+    assert.equal(await page.locator('#qr svg path').isVisible(), true);
   });
 
   await step('paid at the cashier, the page says so by itself', async () => {

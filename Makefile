@@ -1,0 +1,21 @@
+# Thin on purpose: each target calls one script or one cargo command.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint schema tour
+
+help: ## Shows this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Builds what is missing and starts Payonce: no configuration, server or account needed
+	@scripts/run
+
+test: ## Installs what the tests need and runs every test
+	@scripts/test
+
+tour: ## Buys, pays, watches and refunds an order with curl, step by step
+	@scripts/tour
+
+lint: ## Checks format, lints and documentation
+	@scripts/lint
+
+schema: ## Writes schema.graphql anew from the code
+	@scripts/schema

@@ -213,13 +213,17 @@ pub async fn migrate(config: &Config) -> Result<(), StartError> {
 
 async fn hold_migration_lock(lock: &DatabaseConnection) -> Result<(), sea_orm::DbErr> {
     let sql = match lock.get_database_backend() {
-        DbBackend::Postgres => "SELECT 1 AS held FROM (SELECT pg_advisory_lock(7013)) AS held",
-        DbBackend::MySql => "SELECT GET_LOCK(CONCAT(DATABASE(), '.migrate'), 60) AS held",
+        DbBackend::Postgres => "SELECT 1::bigint AS held FROM (SELECT pg_advisory_lock(7013)) AS l",
+        DbBackend::MySql => "SELECT CAST(GET_LOCK(CONCAT(DATABASE(), '.migrate'), 60) AS SIGNED) AS held",
         // One process.
         _ => return Ok(()),
     };
-    lock.query_one_raw(Statement::from_string(lock.get_database_backend(), sql)).await?;
-    Ok(())
+    let row = lock.query_one_raw(Statement::from_string(lock.get_database_backend(), sql)).await?;
+    let held: Option<i64> = row.map(|r| r.try_get("", "held")).transpose()?;
+    match held {
+        Some(1) => Ok(()),
+        _ => Err(sea_orm::DbErr::Custom("another process is migrating for over a minute".to_owned())),
+    }
 }
 
 /// How many steps the database lacks.

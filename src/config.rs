@@ -195,7 +195,7 @@ impl Config {
             cors_origins: values.list("cors_origins"),
             ws_per_process: values.number("ws_per_process", Some(20_000))?.unwrap_or(20_000),
             ws_per_subject: values.number("ws_per_subject", (!dev).then_some(20))?,
-            log: values.text("log", "info"),
+            log: values.text("log", "info,sea_orm_migration=warn"),
             log_json: match values.text("log_format", "pretty").as_str() {
                 "json" => true,
                 "pretty" => false,

@@ -28,7 +28,7 @@ SELECT p.id FROM payments p WHERE p.refunded + p.refund_reserved > p.paid;
 SELECT p.id FROM payments p WHERE p.surplus AND NOT EXISTS (SELECT 1 FROM refunds r WHERE r.payment_id = p.id);
 
 -- Everything undecided is looked at again.
-SELECT p.id FROM payments p WHERE p.status IN ('CREATED', 'UNKNOWN', 'PENDING') AND p.next_at IS NULL AND p.asks < 60;
+SELECT p.id FROM payments p WHERE p.status IN ('CREATED', 'UNKNOWN', 'PENDING') AND p.next_at IS NULL;
 SELECT r.id FROM refunds r WHERE r.status IN ('REQUESTED', 'PROCESSING', 'UNKNOWN') AND r.next_at IS NULL;
 SELECT o.id FROM orders o WHERE o.status IN ('PENDING_PAYMENT', 'PAYING') AND o.next_at IS NULL
    AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.order_seq = o.seq AND p.mismatch);

@@ -8,10 +8,12 @@ impl Order {
     /// Records that the order is to be closed, before any gateway is asked. An order with nothing open
     /// is closed at once; else the caller closes the attempt and calls [`Order::finish_close`].
     ///
-    /// A second call while one is under way changes nothing: the first reason stands.
+    /// A second call while one is under way changes nothing: the first reason stands. `words` are the
+    /// caller's own, for the history.
     pub fn begin_close(
         &mut self,
         reason: CloseReason,
+        words: Option<&str>,
         now: Timestamp,
         look_at: Timestamp,
         actor: &str,
@@ -28,14 +30,14 @@ impl Order {
         }
         if self.closing.is_none() && self.attempt().is_some() {
             self.closing = Some(reason);
-            self.note_event(EventType::OrderClosing, json!({"reason": reason.name()}), actor);
+            self.note_event(EventType::OrderClosing, json!({"reason": reason.name(), "words": words}), actor);
         }
         if let Some(attempt) = self.attempt().map(|p| p.id.clone()) {
             self.begin_attempt_close(&attempt)?;
             self.next_at = Some(look_at);
             return Ok(());
         }
-        self.close(reason, now, actor);
+        self.close(reason, words, now, actor);
         Ok(())
     }
 
@@ -44,7 +46,7 @@ impl Order {
     pub fn finish_close(&mut self, now: Timestamp, actor: &str) {
         let Some(reason) = self.closing else { return };
         if self.state == OrderState::PendingPayment {
-            self.close(reason, now, actor);
+            self.close(reason, None, now, actor);
         }
     }
 
@@ -56,10 +58,10 @@ impl Order {
         Ok(new)
     }
 
-    fn close(&mut self, reason: CloseReason, now: Timestamp, actor: &str) {
+    fn close(&mut self, reason: CloseReason, words: Option<&str>, now: Timestamp, actor: &str) {
         self.state = OrderState::Closed { reason, at: now };
         self.closing = None;
         self.next_at = None;
-        self.note_event(EventType::OrderClosed, json!({"reason": reason.name()}), actor);
+        self.note_event(EventType::OrderClosed, json!({"reason": reason.name(), "words": words}), actor);
     }
 }

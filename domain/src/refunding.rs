@@ -61,8 +61,7 @@ impl Order {
 
     /// Records that the gateway accepted the refund.
     pub fn refund_accepted(&mut self, id: &RefundId, now: Timestamp) {
-        let waits =
-            self.refund(id).is_some_and(|r| matches!(r.state, RefundState::Requested | RefundState::Unknown));
+        let waits = self.refund(id).is_some_and(|r| matches!(r.state, RefundState::Requested | RefundState::Unknown));
         if waits {
             self.set_refund(id, RefundState::Processing, now, EventType::RefundAccepted);
         }
@@ -91,7 +90,9 @@ impl Order {
         if !refund.is_open() {
             let waiting = |r: &&Refund| r.payment == refund.payment && r.state == RefundState::Requested && !r.sent;
             while room(self) < amount {
-                let Some(gives_way) = self.refunds.iter().rev().find(waiting).map(|r| r.id.clone()) else { return false };
+                let Some(gives_way) = self.refunds.iter().rev().find(waiting).map(|r| r.id.clone()) else {
+                    return false;
+                };
                 self.refund_failed(&gives_way, "An earlier refund turned out to be done.".to_owned(), now);
             }
         }

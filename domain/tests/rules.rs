@@ -93,7 +93,7 @@ fn paid() -> Order {
 
 fn closed() -> Order {
     let mut order = placed();
-    order.begin_close(CloseReason::Cancelled, at(5), at(25), "alice").unwrap();
+    order.begin_close(CloseReason::Cancelled, None, at(5), at(25), "alice").unwrap();
     order
 }
 
@@ -184,7 +184,7 @@ fn who_may_be_paid() {
         assert_eq!(order.may_be_paid(at(when), MARGIN), allowed, "{:?} at {when}", order.status());
     }
     let mut closing = pending();
-    closing.begin_close(CloseReason::Expired, at(5), at(25), "payonce").unwrap();
+    closing.begin_close(CloseReason::Expired, None, at(5), at(25), "payonce").unwrap();
     assert_eq!(closing.may_be_paid(at(6), MARGIN), Err(RuleError::Expired { remaining_seconds: 0 }));
     let mut many = placed();
     for n in 0..20 {
@@ -227,7 +227,7 @@ fn the_first_success_wins_and_a_second_goes_back() {
 #[test]
 fn a_success_on_a_closed_order_is_surplus_and_late() {
     let mut order = pending();
-    order.begin_close(CloseReason::Expired, at(1_800), at(1_820), "payonce").unwrap();
+    order.begin_close(CloseReason::Expired, None, at(1_800), at(1_820), "payonce").unwrap();
     assert_eq!(order.closing, Some(CloseReason::Expired));
     assert_eq!(order.remaining_seconds(at(100)), 0, "what is being closed is never shown payable");
     assert!(order.payment(&payment_id(1)).unwrap().action(at(3)).is_none());
@@ -241,7 +241,7 @@ fn a_success_on_a_closed_order_is_surplus_and_late() {
 #[test]
 fn money_that_arrives_while_the_order_is_being_closed_wins() {
     let mut order = pending();
-    order.begin_close(CloseReason::Cancelled, at(5), at(25), "alice").unwrap();
+    order.begin_close(CloseReason::Cancelled, None, at(5), at(25), "alice").unwrap();
     order.settle(&payment_id(1), evidence(10_000), &keys(), at(6)).unwrap();
     order.finish_close(at(7), "payonce");
     assert_eq!((order.status(), order.closing, order.next_at), (OrderStatus::Paid, None, None));
@@ -256,7 +256,7 @@ fn another_amount_is_for_people() {
         assert!(order.has_mismatch());
         assert_eq!(order.may_be_paid(at(62), MARGIN), Err(RuleError::Mismatched));
         assert_eq!(
-            order.begin_close(CloseReason::Expired, at(1_800), at(1_820), "payonce"),
+            order.begin_close(CloseReason::Expired, None, at(1_800), at(1_820), "payonce"),
             Err(RuleError::Mismatched)
         );
         assert_eq!(order.next_at, None);
@@ -267,13 +267,13 @@ fn another_amount_is_for_people() {
 fn closing_is_refused_by_what_is_over_and_done_at_once_with_nothing_open() {
     assert_eq!(closed().status(), OrderStatus::Closed);
     for (mut order, why) in [(paid(), RuleError::AlreadyPaid), (closed(), RuleError::Closed)] {
-        assert_eq!(order.begin_close(CloseReason::Cancelled, at(9), at(29), "alice"), Err(why));
+        assert_eq!(order.begin_close(CloseReason::Cancelled, None, at(9), at(29), "alice"), Err(why));
     }
     // The first reason stands.
     let mut order = pending();
-    order.begin_close(CloseReason::Cancelled, at(5), at(25), "alice").unwrap();
+    order.begin_close(CloseReason::Cancelled, None, at(5), at(25), "alice").unwrap();
     let version = order.version;
-    order.begin_close(CloseReason::Expired, at(6), at(26), "payonce").unwrap();
+    order.begin_close(CloseReason::Expired, None, at(6), at(26), "payonce").unwrap();
     assert_eq!((order.closing, order.version), (Some(CloseReason::Cancelled), version));
 }
 
@@ -310,7 +310,9 @@ fn a_refund_ends_once() {
     type Act = fn(&mut Order);
     let accepted: Act = |o| o.refund_accepted(&refund_id(1), at(101));
     let unknown: Act = |o| o.refund_unknown(&refund_id(1), at(101));
-    let succeeded: Act = |o| o.refund_succeeded(&refund_id(1), at(101), at(101));
+    let succeeded: Act = |o| {
+        assert!(o.refund_succeeded(&refund_id(1), at(101), at(101)));
+    };
     let failed: Act = |o| o.refund_failed(&refund_id(1), "no".into(), at(101));
     use RefundStatus::{Failed, Processing, Requested, Succeeded, Unknown};
     let table: [(RefundStatus, &[Act], [RefundStatus; 4]); 5] = [
@@ -318,7 +320,7 @@ fn a_refund_ends_once() {
         (Processing, &[accepted], [Processing, Processing, Succeeded, Failed]),
         (Unknown, &[unknown], [Processing, Unknown, Succeeded, Failed]),
         (Succeeded, &[succeeded], [Succeeded; 4]),
-        (Failed, &[failed], [Failed; 4]),
+        (Failed, &[failed], [Failed, Failed, Succeeded, Failed]),
     ];
     for (from, way, after) in table {
         for (act, to) in [accepted, unknown, succeeded, failed].into_iter().zip(after) {
@@ -381,7 +383,7 @@ fn a_refund_that_the_gateway_closed_is_taken_over_with_its_reservation() {
 }
 
 #[test]
-fn questions_get_rarer_and_end_with_people() {
+fn questions_get_rarer_with_age_and_end_with_people() {
     let mut order = in_state(PaymentStatus::Unknown);
     let id = payment_id(1);
     let mut now = at(3);
@@ -389,18 +391,102 @@ fn questions_get_rarer_and_end_with_people() {
     while let Some(next) = order.payment(&id).unwrap().next_at {
         pauses.push((next - now).num_seconds());
         now = next;
-        order.asked(&id, now);
+        // Who asks more often changes nothing about when the scheduler asks.
+        for _ in 0..3 {
+            order.asked(&id, now);
+        }
     }
     assert_eq!(pauses[..7], [2, 5, 10, 20, 40, 60, 300]);
-    assert_eq!((pauses[11], pauses[12], pauses.len()), (300, 3_600, 60));
+    assert_eq!((pauses[11], pauses[12]), (300, 3_600));
     assert!(now - at(3) >= Duration::hours(48));
     let mut pending = pending();
+    let mut now = at(2);
     for pause in [5, 30, 60, 180, 300, 600, 1_800, 1_800] {
-        let last = pending.payment(&id).unwrap().next_at.unwrap();
-        let before = last - Duration::seconds(pause);
-        assert!(before >= at(2));
-        pending.asked(&id, last);
+        let next = pending.payment(&id).unwrap().next_at.unwrap();
+        assert_eq!((next - now).num_seconds(), pause);
+        now = next;
+        pending.asked(&id, now);
     }
+}
+
+#[test]
+fn a_refund_that_we_took_for_failed_and_is_done_counts() {
+    let mut order = paid();
+    order.request_refund(refund_id(1), Some(yuan(4_000)), terms(), at(100)).unwrap();
+    order.refund_failed(&refund_id(1), "no".into(), at(101));
+    // Meanwhile the rest was asked for, in part sent.
+    order.request_refund(refund_id(2), Some(yuan(5_000)), terms(), at(102)).unwrap();
+    assert_eq!(order.take_refund_slot(&refund_id(2), at(102)), Ok(true));
+    order.request_refund(refund_id(3), Some(yuan(5_000)), terms(), at(103)).unwrap();
+    assert!(order.refund_succeeded(&refund_id(1), at(104), at(104)));
+    let states: Vec<RefundStatus> = order.refunds.iter().map(|r| r.status()).collect();
+    assert_eq!(
+        states,
+        [RefundStatus::Succeeded, RefundStatus::Requested, RefundStatus::Failed],
+        "what was never sent gives way"
+    );
+    let winner = order.winner().unwrap();
+    assert_eq!((winner.refund_reserved, winner.refunded), (5_000, 4_000));
+    // With nothing that gives way, people must look: nothing is counted twice.
+    let mut full = paid();
+    full.request_refund(refund_id(1), None, terms(), at(100)).unwrap();
+    full.refund_failed(&refund_id(1), "no".into(), at(101));
+    full.request_refund(refund_id(2), None, terms(), at(102)).unwrap();
+    full.take_refund_slot(&refund_id(2), at(102)).unwrap();
+    assert!(!full.refund_succeeded(&refund_id(1), at(103), at(103)));
+    let winner = full.winner().unwrap();
+    assert_eq!((winner.refund_reserved, winner.refunded), (10_000, 0));
+}
+
+#[test]
+fn money_that_does_not_fit_stops_a_cancellation() {
+    let mut order = pending();
+    order.begin_close(CloseReason::Cancelled, Some("changed my mind"), at(5), at(25), "alice").unwrap();
+    order.settle(&payment_id(1), evidence(9_999), &keys(), at(6)).unwrap();
+    order.finish_close(at(7), "payonce");
+    assert_eq!((order.status(), order.closing, order.has_mismatch()), (OrderStatus::PendingPayment, None, true));
+}
+
+#[test]
+fn when_one_payment_wins_the_others_are_closed_at_once() {
+    let mut order = in_state(PaymentStatus::Closed);
+    let next = request(&order, 2);
+    order.begin_attempt(next, at(5), at(25), "alice").unwrap();
+    order.attempt_opened(&payment_id(2), ClientAction::QrCode { url: "u".into() }, at(9_000), at(6));
+    order.settle(&payment_id(1), evidence(10_000), &keys(), at(61)).unwrap();
+    let other = order.payment(&payment_id(2)).unwrap();
+    assert!(other.action(at(62)).is_none(), "its code is not shown any more");
+    assert_eq!((other.closing, other.next_at), (true, Some(at(61))));
+}
+
+#[test]
+fn what_the_gateway_did_not_find_to_close_is_asked_on_about() {
+    let mut order = pending();
+    order.attempt_not_found(&payment_id(1), at(10));
+    assert_eq!(order.status(), OrderStatus::PendingPayment);
+    let mut looks = 0;
+    while let Some(next) = order.payment(&payment_id(1)).unwrap().next_at {
+        assert!(order.payment(&payment_id(1)).unwrap().is_closed_on_not_found());
+        order.asked(&payment_id(1), next);
+        looks += 1;
+    }
+    assert!(looks > 30, "{looks}");
+    // A payment that the gateway has closed is not.
+    let mut order = pending();
+    order.attempt_closed(&payment_id(1), at(10));
+    assert_eq!(order.payment(&payment_id(1)).unwrap().next_at, None);
+}
+
+#[test]
+fn a_payment_that_cannot_be_closed_stays_payable_unless_the_order_ends() {
+    let mut order = pending();
+    order.begin_attempt_close(&payment_id(1)).unwrap();
+    assert!(order.payment(&payment_id(1)).unwrap().action(at(10)).is_none());
+    order.attempt_still_open(&payment_id(1), at(11));
+    assert!(order.payment(&payment_id(1)).unwrap().action(at(12)).is_some());
+    order.begin_close(CloseReason::Expired, None, at(1_800), at(1_820), "payonce").unwrap();
+    order.attempt_still_open(&payment_id(1), at(1_801));
+    assert!(order.payment(&payment_id(1)).unwrap().closing);
 }
 
 #[test]

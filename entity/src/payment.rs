@@ -31,9 +31,9 @@ pub struct Model {
     pub refund_reserved: i64,
     pub refunded: i64,
     pub refund_slot: Option<DateTimeUtc>,
-    pub asks: i32,
     pub asked_at: Option<DateTimeUtc>,
     pub created_at: DateTimeUtc,
+    pub since: DateTimeUtc,
     pub state_at: Option<DateTimeUtc>,
     pub next_at: Option<DateTimeUtc>,
 }

@@ -19,8 +19,9 @@ pub struct Model {
     pub note: Option<String>,
     pub requested_by: String,
     pub failure_reason: Option<String>,
-    pub asks: i32,
+    pub sent: bool,
     pub created_at: DateTimeUtc,
+    pub since: DateTimeUtc,
     pub state_at: Option<DateTimeUtc>,
     pub next_at: Option<DateTimeUtc>,
 }

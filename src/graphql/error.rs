@@ -98,7 +98,7 @@ impl ApiError {
     }
 
     /// The same key may be sent again after so long.
-    fn again_after(mut self, ms: u64) -> Self {
+    pub(crate) fn again_after(mut self, ms: u64) -> Self {
         self.way_out.retryable = true;
         self.way_out.retry_same_key = Some(true);
         self.way_out.retry_after_ms = Some(ms);

@@ -49,6 +49,11 @@ fn refuse(status: StatusCode, code: &'static str, message: &str) -> Refusal {
     Refusal { status, error: ApiError::new(code, message), of_document: false }
 }
 
+/// A failure of ours, after which the same may be sent again.
+fn again_later(status: StatusCode, code: &'static str, message: &str) -> Refusal {
+    Refusal { status, error: ApiError::new(code, message).again_after(1_000), of_document: false }
+}
+
 /// How the answer is to be written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Media {
@@ -263,17 +268,17 @@ async fn run(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(panic)) => {
             tracing::error!(%panic, "a request broke off");
-            Err(refuse(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                code::INTERNAL,
-                "Something broke on our side. Send the same key again.",
-            ))
+            let words = "Something broke on our side. Send the same request again, a mutation with the same key.";
+            Err(again_later(StatusCode::INTERNAL_SERVER_ERROR, code::INTERNAL, words))
         }
-        Err(_) => Err(refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            code::STORE_UNAVAILABLE,
-            "No answer in time. Send the same request again.",
-        )),
+        Err(_) if kind == Some(Kind::Mutation) => {
+            let words = "The mutation is still under way. Send it again with the same key.";
+            Err(again_later(StatusCode::SERVICE_UNAVAILABLE, code::IDEMPOTENCY_IN_PROGRESS, words))
+        }
+        Err(_) => {
+            let words = "No answer in time. Send the same request again.";
+            Err(again_later(StatusCode::SERVICE_UNAVAILABLE, code::STORE_UNAVAILABLE, words))
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! cancelOrder and expiry, one act: record the intent, ask the gateway, close there, then here.
 
-use domain::{CloseReason, Operation, OrderId, RuleError};
+use domain::{CloseReason, Operation, Order, OrderId, RuleError};
 
+use super::change::retried;
 use super::guard::{Worked, random_token};
-use super::{Caller, Outcome, PaymentError, Payments};
+use super::{Caller, Outcome, PaymentError, Payments, Role};
 use crate::store::{Lease, NewClaim};
 
 /// Which order is to be closed.
@@ -23,91 +24,111 @@ impl Payments {
         operation: Operation,
         command: Cancel,
     ) -> Result<Outcome, PaymentError> {
-        let caller = caller.clone();
-        self.guarded(operation, |payments, operation| async move {
+        let caller = caller.may(Role::Customer)?.clone();
+        let may = {
+            let caller = caller.clone();
+            Box::new(move |order: &Order| caller.acts_for(order))
+        };
+        self.guarded(operation, may, |payments, operation| async move {
             let order = payments.must_find(&command.order).await?;
             if !caller.acts_for(&order) {
                 return Err(PaymentError::NotFound("order"));
             }
-            payments.begin_cancel(operation, &command).await
+            let holder = random_token();
+            let begun = retried(|| payments.commit_cancel(&operation, &command, &holder)).await?;
+            let Some((lease, order)) = begun else { return Ok(Worked::Taken) };
+            payments.tell(&order).await;
+            if order.closing.is_some() {
+                payments.end_cancel(&lease, &order.id).await?;
+            }
+            Ok(Worked::New { order: order.id, payment: None, refund: None })
         })
         .await
     }
 
-    async fn begin_cancel(&self, operation: Operation, command: &Cancel) -> Result<Worked, PaymentError> {
-        let holder = random_token();
+    /// Claims the key and records the intent in one transaction; with nothing open that is all there is to do.
+    async fn commit_cancel(
+        &self,
+        operation: &Operation,
+        command: &Cancel,
+        holder: &str,
+    ) -> Result<Option<(Lease, Order)>, PaymentError> {
         let now = self.now();
-        let id = &command.order;
         let tx = self.0.store.begin().await?;
         let claim = NewClaim {
-            operation: &operation,
-            order: id,
+            operation,
+            order: &command.order,
             payment: None,
             refund: None,
-            lease: Some((holder.as_str(), self.0.settings.lease)),
+            lease: Some((holder, self.0.settings.lease)),
             now,
         };
-        let Some(lease) = tx.claim(claim).await? else { return Ok(Worked::Taken) };
-        let mut held = tx.hold_order(id).await?.ok_or(PaymentError::NotFound("order"))?;
-        held.order.begin_close(CloseReason::Cancelled, now, self.seconds_from_now(20), &operation.subject)?;
+        let Some(lease) = tx.claim(claim).await? else { return Ok(None) };
+        let mut held = tx.hold_order(&command.order).await?.ok_or(PaymentError::NotFound("order"))?;
+        let words = command.reason.as_deref();
+        held.order.begin_close(CloseReason::Cancelled, words, now, self.seconds_from_now(20), &operation.subject)?;
         tx.save(&mut held, now).await?;
-        let closed_at_once = held.order.closing.is_none();
-        if closed_at_once {
+        if held.order.closing.is_none() {
             tx.finish(&lease).await?;
         }
         tx.commit().await?;
-        self.tell(&held.order).await;
-        if !closed_at_once {
-            self.end_cancel(&lease, id).await?;
-        }
-        Ok(Worked::New { order: id.clone(), payment: None, refund: None })
+        Ok(Some((lease, held.order)))
     }
 
-    /// Goes on with a cancellation whose intent is committed. An order that was paid meanwhile takes the
-    /// claim back: nothing was cancelled.
+    /// Goes on with a cancellation whose intent is committed, and ends its operation. An order that was paid
+    /// meanwhile takes the claim back: nothing was cancelled. One that cannot be closed yet is closed by the
+    /// scheduler.
     pub(super) async fn end_cancel(&self, lease: &Lease, id: &OrderId) -> Result<(), PaymentError> {
-        if let Err(e) = self.pursue_close(Some(lease), id).await {
+        if let Err(e) = self.pursue_close(id).await {
             tracing::warn!(order = %id, error = %e, "the order is not closed yet; the scheduler goes on with it");
         }
-        let order = self.must_find(id).await?;
-        if order.winner().is_some() {
-            let tx = self.0.store.begin().await?;
+        retried(|| self.decide_cancel(lease, id)).await
+    }
+
+    /// Whether the cancellation holds, as the store says now: its operation is done, or its claim is taken back.
+    async fn decide_cancel(&self, lease: &Lease, id: &OrderId) -> Result<(), PaymentError> {
+        let tx = self.0.store.begin().await?;
+        let held = tx.hold_order(id).await?.ok_or(PaymentError::NotFound("order"))?;
+        let no = match &held.order {
+            order if order.winner().is_some() => Some(RuleError::AlreadyPaid),
+            order if order.has_mismatch() => Some(RuleError::Mismatched),
+            _ => None,
+        };
+        if no.is_some() {
             tx.unclaim(lease).await?;
-            tx.commit().await?;
-            return Err(RuleError::AlreadyPaid.into());
+        } else {
+            tx.finish(lease).await?;
         }
-        Ok(())
+        tx.commit().await?;
+        no.map_or(Ok(()), |no| Err(no.into()))
     }
 
     /// Closes an order whose closing has begun: what is open is asked about and closed at its gateway.
-    pub(super) async fn pursue_close(&self, lease: Option<&Lease>, id: &OrderId) -> Result<(), PaymentError> {
-        let lock = self.lock_order(id).await?;
-        let done = self.close_what_is_open(lease, id).await;
+    async fn pursue_close(&self, id: &OrderId) -> Result<(), PaymentError> {
+        let lock = self.lock_order(id).await;
+        let done = self.close_what_is_open(id).await;
         self.unlock_order(lock).await;
         done
     }
 
-    async fn close_what_is_open(&self, lease: Option<&Lease>, id: &OrderId) -> Result<(), PaymentError> {
+    async fn close_what_is_open(&self, id: &OrderId) -> Result<(), PaymentError> {
         let order = self.must_find(id).await?;
         if order.closing.is_none() {
             return Ok(());
         }
-        // The claim is finished only with the order closed; what is learned on the way keeps it open.
         if let Some(attempt) = order.attempt() {
             self.resolve_payment(None, id, &attempt.id).await?;
         }
-        let (order, ()) = self
-            .change(id, None, |order, now| {
-                order.finish_close(now, "payonce");
-                if order.closing.is_some() {
-                    order.next_at = Some(now + domain::Duration::seconds(5));
-                }
-                Ok(())
-            })
-            .await?;
-        if order.winner().is_none() && order.closing.is_none() {
-            self.change(id, lease, |_, _| Ok(())).await?;
-        }
+        self.change(id, None, |order, now| {
+            order.finish_close(now, "payonce");
+            if order.closing.is_some() {
+                // As often as the attempt is asked about, and at least every minute.
+                let minute = now + domain::Duration::minutes(1);
+                order.next_at = order.attempt().and_then(|a| a.next_at).map_or(Some(minute), |at| Some(at.min(minute)));
+            }
+            Ok(())
+        })
+        .await?;
         Ok(())
     }
 
@@ -118,7 +139,7 @@ impl Payments {
             .change(id, None, |order, now| {
                 let unpaid = order.remaining_seconds(now) == 0 && now >= order.expires_at;
                 if unpaid || order.closing.is_some() {
-                    match order.begin_close(CloseReason::Expired, now, look_at, "payonce") {
+                    match order.begin_close(CloseReason::Expired, None, now, look_at, "payonce") {
                         Ok(()) => {}
                         Err(RuleError::Closed | RuleError::AlreadyPaid | RuleError::Mismatched) => order.next_at = None,
                         Err(e) => return Err(e.into()),
@@ -129,6 +150,6 @@ impl Payments {
                 Ok(())
             })
             .await?;
-        if order.closing.is_some() { self.pursue_close(None, id).await } else { Ok(()) }
+        if order.closing.is_some() { self.pursue_close(id).await } else { Ok(()) }
     }
 }

@@ -17,17 +17,17 @@ impl Payments {
         claim: Option<&Lease>,
         decide: impl Fn(&mut Order, Timestamp) -> Result<R, PaymentError>,
     ) -> Result<(Arc<Order>, R), PaymentError> {
-        let mut tries = 0;
-        loop {
-            match self.change_once(id, claim, &decide).await {
-                Err(PaymentError::StoreUnavailable(StoreError::Conflict)) if tries < 3 => tries += 1,
-                Ok((order, result)) => {
-                    self.tell(&order).await;
-                    return Ok((order, result));
-                }
-                Err(e) => return Err(e),
-            }
+        let (order, result) = retried(|| self.change_once(id, claim, &decide)).await?;
+        self.tell(&order).await;
+        Ok((order, result))
+    }
+
+    /// Marks the operation as done: what it set out to do is decided, or in the scheduler's hands.
+    pub(super) async fn finish(&self, claim: Option<&Lease>, id: &OrderId) -> Result<(), PaymentError> {
+        if claim.is_some() {
+            retried(|| self.change_once(id, claim, &|_, _| Ok(()))).await?;
         }
+        Ok(())
     }
 
     async fn change_once<R>(
@@ -54,5 +54,21 @@ impl Payments {
     pub(super) async fn tell(&self, order: &Order) {
         let change = OrderChanged { order: order.id.clone(), version: order.version };
         self.0.coordination.announce(&change).await;
+    }
+}
+
+/// Runs a transaction again, at most three times, while another one is in its way. It must not have called
+/// anybody outside.
+pub(super) async fn retried<T, F, Fut>(work: F) -> Result<T, PaymentError>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T, PaymentError>>,
+{
+    let mut tries = 0;
+    loop {
+        match work().await {
+            Err(PaymentError::StoreUnavailable(StoreError::Conflict)) if tries < 3 => tries += 1,
+            result => return result,
+        }
     }
 }

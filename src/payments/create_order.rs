@@ -7,9 +7,10 @@ use domain::{
     PaymentProduct,
 };
 
+use super::change::retried;
 use super::guard::{Worked, random_token};
 use super::{Caller, Outcome, PaymentError, Payments, Role};
-use crate::store::{NewClaim, StoreError};
+use crate::store::{Lease, NewClaim, StoreError};
 
 /// What is to be ordered.
 #[derive(Clone, Debug)]
@@ -51,8 +52,10 @@ impl Payments {
         operation: Operation,
         command: CreateOrder,
     ) -> Result<Outcome, PaymentError> {
-        caller.may(Role::Customer)?;
-        self.guarded(operation, |payments, operation| async move { payments.place(operation, command).await }).await
+        let caller = caller.may(Role::Customer)?.clone();
+        let may = Box::new(move |order: &Order| caller.sees(order));
+        self.guarded(operation, may, |payments, operation| async move { payments.place(operation, command).await })
+            .await
     }
 
     async fn place(&self, operation: Operation, command: CreateOrder) -> Result<Worked, PaymentError> {
@@ -62,32 +65,44 @@ impl Payments {
         }
         let payment = order.payments.first().map(|p| p.id.clone());
         let holder = random_token();
-        let now = self.now();
+        let Some(lease) = retried(|| self.commit_order(&operation, &order, &holder)).await? else {
+            return Ok(Worked::Taken);
+        };
+        self.tell(&order).await;
+        // From here on there is no error: whatever the gateway says, the payment's state tells it.
+        if let Some(payment) = &payment {
+            self.ask(&lease, &order.id, payment).await;
+        }
+        Ok(Worked::New { order: order.id, payment, refund: None })
+    }
 
+    /// Claims the key and writes the order in one transaction; `None`: the key is taken.
+    async fn commit_order(
+        &self,
+        operation: &Operation,
+        order: &Order,
+        holder: &str,
+    ) -> Result<Option<Lease>, PaymentError> {
+        let now = self.now();
+        let payment = order.payments.first().map(|p| &p.id);
         let tx = self.0.store.begin().await?;
         let claim = NewClaim {
-            operation: &operation,
+            operation,
             order: &order.id,
-            payment: payment.as_ref(),
+            payment,
             refund: None,
-            lease: payment.as_ref().map(|_| (holder.as_str(), self.0.settings.lease)),
+            lease: payment.map(|_| (holder, self.0.settings.lease)),
             now,
         };
-        let Some(lease) = tx.claim(claim).await? else { return Ok(Worked::Taken) };
-        match tx.insert_order(&order, now).await {
+        let Some(lease) = tx.claim(claim).await? else { return Ok(None) };
+        match tx.insert_order(order, now).await {
             Ok(()) => {}
             // The claim was purged long ago; the id it made is still taken.
-            Err(StoreError::IdTaken) => return Err(PaymentError::KeyExpired { order: Some(order.id) }),
+            Err(StoreError::IdTaken) => return Err(PaymentError::KeyExpired { order: Some(order.id.clone()) }),
             Err(e) => return Err(e.into()),
         }
         tx.commit().await?;
-        self.tell(&order).await;
-
-        // From here on there is no error: whatever the gateway says, the payment's state tells it.
-        if let Some(payment) = &payment {
-            self.ask(Some(&lease), &order.id, payment).await;
-        }
-        Ok(Worked::New { order: order.id, payment, refund: None })
+        Ok(Some(lease))
     }
 
     /// The order with today's prices, and its first attempt if one is wanted.

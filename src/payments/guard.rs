@@ -29,6 +29,9 @@ pub struct Outcome {
     pub replayed: bool,
 }
 
+/// Whether the caller may see the order that an operation is about.
+pub(super) type May = Box<dyn Fn(&Order) -> bool + Send + Sync>;
+
 /// What the work inside the guard came to.
 pub(super) enum Worked {
     /// Done; these are its ids.
@@ -39,15 +42,15 @@ pub(super) enum Worked {
 
 impl Payments {
     /// Runs a guarded mutation in a task of its own: a client that hangs up does not cancel it, and what
-    /// outlasts the deadline goes on.
-    pub(super) async fn guarded<F, Fut>(&self, operation: Operation, work: F) -> Result<Outcome, PaymentError>
+    /// outlasts the deadline goes on. `may` is asked before anything is told of an order: of a replay too.
+    pub(super) async fn guarded<F, Fut>(&self, operation: Operation, may: May, work: F) -> Result<Outcome, PaymentError>
     where
         F: FnOnce(Payments, Operation) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Worked, PaymentError>> + Send,
     {
         let this = self.clone();
         let name = operation.name.as_str();
-        let task = self.0.tasks.spawn(async move { this.at_most_once(operation, work).await });
+        let task = self.0.tasks.spawn(async move { this.at_most_once(operation, may, work).await });
         let result = match tokio::time::timeout(self.0.settings.deadline, task).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(PaymentError::Internal(format!("the operation broke off: {panic}"))),
@@ -64,19 +67,24 @@ impl Payments {
         result
     }
 
-    async fn at_most_once<F, Fut>(self, operation: Operation, work: F) -> Result<Outcome, PaymentError>
+    async fn at_most_once<F, Fut>(self, operation: Operation, may: May, work: F) -> Result<Outcome, PaymentError>
     where
         F: FnOnce(Payments, Operation) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Worked, PaymentError>> + Send,
     {
-        if let Some(outcome) = self.replay(&operation).await? {
-            return Ok(outcome);
+        match self.replay(&operation, &may).await {
+            Ok(Some(outcome)) => return Ok(outcome),
+            Ok(None) => {}
+            Err(PaymentError::InProgress) => {
+                return self.wait_for_other(&operation, &may).await?.ok_or(PaymentError::InProgress);
+            }
+            Err(e) => return Err(e),
         }
         // The lock only saves work: who does not get it waits a little for the other's claim, and then
         // the store decides.
         let lock = self.lock_operation(&operation).await;
         if matches!(lock, Lock::Busy)
-            && let Some(outcome) = self.wait_for_other(&operation).await?
+            && let Some(outcome) = self.wait_for_other(&operation, &may).await?
         {
             return Ok(outcome);
         }
@@ -89,13 +97,10 @@ impl Payments {
                 let order = self.must_find(&order).await?;
                 Ok(Outcome { order, payment, refund, replayed: false })
             }
-            Ok(Worked::Taken) => match self.wait_for_other(&operation).await? {
-                Some(outcome) => Ok(outcome),
-                None => Err(PaymentError::InProgress),
-            },
+            Ok(Worked::Taken) => self.wait_for_other(&operation, &may).await?.ok_or(PaymentError::InProgress),
             // The commit's answer may have been lost on its way: the claim tells.
             Err(e @ PaymentError::StoreUnavailable(StoreError::Unavailable(_))) => {
-                match self.replay(&operation).await {
+                match self.replay(&operation, &may).await {
                     Ok(Some(outcome)) => Ok(Outcome { replayed: false, ..outcome }),
                     Err(PaymentError::InProgress) => Err(PaymentError::InProgress),
                     Ok(None) | Err(_) => Err(e),
@@ -107,12 +112,15 @@ impl Payments {
 
     /// The answer again, if the key is known. An operation whose lease has ended is finished here first;
     /// one that is under way is `InProgress`.
-    async fn replay(&self, operation: &Operation) -> Result<Option<Outcome>, PaymentError> {
+    async fn replay(&self, operation: &Operation, may: &May) -> Result<Option<Outcome>, PaymentError> {
         let Some(claim) = self.0.store.claim_of(&operation.subject, operation.key.as_str()).await? else {
             return Ok(None);
         };
         if claim.name != operation.name || claim.fingerprint != operation.fingerprint.to_hex() {
             return Err(PaymentError::KeyMismatch);
+        }
+        if !may(&*self.must_find(&claim.order).await?) {
+            return Err(PaymentError::NotFound("order"));
         }
         if claim.state == ClaimState::Running {
             let Some(lease) = self.take_over(&claim).await? else { return Err(PaymentError::InProgress) };
@@ -128,13 +136,13 @@ impl Payments {
 
     /// Waits for somebody else's operation under the same key: for its answer, or `None` when it never
     /// claimed anything.
-    async fn wait_for_other(&self, operation: &Operation) -> Result<Option<Outcome>, PaymentError> {
+    async fn wait_for_other(&self, operation: &Operation, may: &May) -> Result<Option<Outcome>, PaymentError> {
         let _waiting = self.wait_in_line(operation)?;
         let until = tokio::time::Instant::now() + DUPLICATE_WAITS;
         let mut pause = Duration::from_millis(10);
         loop {
             tokio::time::sleep(pause).await;
-            match self.replay(operation).await {
+            match self.replay(operation, may).await {
                 Ok(Some(outcome)) => return Ok(Some(outcome)),
                 Ok(None) if tokio::time::Instant::now() >= until => return Ok(None),
                 Err(PaymentError::InProgress) if tokio::time::Instant::now() >= until => {
@@ -179,17 +187,16 @@ impl Payments {
         self.0.store.order(id).await?.map(Arc::new).ok_or(PaymentError::NotFound("order"))
     }
 
-    /// The lock of one order, held while its gateway is talked to: `PaymentInProgress` when somebody else
-    /// has it for longer than a duplicate would wait.
-    pub(super) async fn lock_order(&self, id: &OrderId) -> Result<Option<LockToken>, PaymentError> {
+    /// The lock of one order, held while its gateway is talked to. `None`: nobody can say, or somebody else has
+    /// it for longer than a duplicate would wait; the store's fence judges then.
+    pub(super) async fn lock_order(&self, id: &OrderId) -> Option<LockToken> {
         let name = format!("order:{id}");
         let until = tokio::time::Instant::now() + DUPLICATE_WAITS;
         loop {
             match self.0.coordination.lock(&name, self.0.settings.lease).await {
-                Lock::Held(token) => return Ok(Some(token)),
-                // Nobody can say, or it takes too long: the store's fence judges.
-                Lock::Unavailable => return Ok(None),
-                Lock::Busy if tokio::time::Instant::now() >= until => return Ok(None),
+                Lock::Held(token) => return Some(token),
+                Lock::Unavailable => return None,
+                Lock::Busy if tokio::time::Instant::now() >= until => return None,
                 Lock::Busy => tokio::time::sleep(Duration::from_millis(25)).await,
             }
         }

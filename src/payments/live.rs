@@ -29,10 +29,11 @@ impl Live {
         topics.entry(id.clone()).or_insert_with(|| watch::Sender::new(0)).subscribe()
     }
 
-    fn leave(&self, id: &OrderId) {
+    fn leave(&self, id: &OrderId, hints: Option<watch::Receiver<i64>>) {
         let mut topics = self.topics.lock().unwrap_or_else(|e| e.into_inner());
-        // The one who leaves still counts.
-        if topics.get(id).is_some_and(|t| t.receiver_count() <= 1) {
+        // Under the lock, so that of two who leave together the last one sees that it is.
+        drop(hints);
+        if topics.get(id).is_some_and(|t| t.receiver_count() == 0) {
             topics.remove(id);
         }
     }
@@ -72,7 +73,7 @@ pub struct Watch {
     payments: Payments,
     caller: Caller,
     id: OrderId,
-    hints: watch::Receiver<i64>,
+    hints: Option<watch::Receiver<i64>>,
     seen: i64,
     over: bool,
 }
@@ -82,7 +83,7 @@ impl Payments {
     pub async fn watch(&self, caller: &Caller, id: &OrderId) -> Result<Watch, PaymentError> {
         // Joined first, read later: a change between the two is seen twice rather than never.
         let watch = Watch {
-            hints: self.0.live.join(id),
+            hints: Some(self.0.live.join(id)),
             payments: self.clone(),
             caller: caller.clone(),
             id: id.clone(),
@@ -104,8 +105,12 @@ impl Watch {
     /// no longer see the order.
     pub async fn next(&mut self) -> Option<Result<Arc<Order>, PaymentError>> {
         while !self.over {
-            self.hints.mark_unchanged();
-            match self.payments.order(&self.caller, &self.id).await {
+            let hints = self.hints.as_mut()?;
+            hints.mark_unchanged();
+            // In a task of its own: a socket that closes cuts no database future off.
+            let (payments, caller, id) = (self.payments.clone(), self.caller.clone(), self.id.clone());
+            let read = tokio::spawn(async move { payments.order(&caller, &id).await }).await;
+            match read.unwrap_or_else(|panic| Err(PaymentError::Internal(format!("a read broke off: {panic}")))) {
                 Ok(order) if order.version > self.seen => {
                     self.seen = order.version;
                     self.over = matches!(order.status(), OrderStatus::Closed | OrderStatus::Refunded);
@@ -120,7 +125,7 @@ impl Watch {
                 }
             }
             // Nothing but the hint is waited for in here, no database future is cut off.
-            let _ = tokio::time::timeout(RE_READ, self.hints.changed()).await;
+            let _ = tokio::time::timeout(RE_READ, hints.changed()).await;
         }
         None
     }
@@ -128,6 +133,6 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.payments.0.live.leave(&self.id);
+        self.payments.0.live.leave(&self.id, self.hints.take());
     }
 }

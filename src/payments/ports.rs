@@ -33,9 +33,8 @@ pub trait Gateway: Send + Sync {
     async fn open(&self, request: &OpenPayment) -> Result<Opened, GatewayError>;
     /// What became of a payment. `None`: the provider never saw it. A question changes nothing.
     async fn find(&self, number: &PaymentId) -> Result<Option<GatewayPayment>, GatewayError>;
-    /// Closes an unpaid payment. Closing it twice is fine; so is closing one that was never seen.
-    /// A paid one is `Refused`.
-    async fn close(&self, number: &PaymentId) -> Result<(), GatewayError>;
+    /// Closes an unpaid payment. Closing it twice is fine. A paid one is `Refused`.
+    async fn close(&self, number: &PaymentId) -> Result<Closed, GatewayError>;
     /// Asks for a refund. Accepted is not success. The same request again is the same refund.
     async fn refund(&self, request: &RefundRequest) -> Result<GatewayRefund, GatewayError>;
     /// What became of a refund. `None`: the provider never saw it.
@@ -60,6 +59,15 @@ pub struct Opened {
     pub action: ClientAction,
     /// Until when it works, by the provider's rules; the order's own end may be earlier.
     pub until: Timestamp,
+}
+
+/// What closing came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// It can no longer be paid.
+    Done,
+    /// The provider does not know it: never seen, or not yet.
+    NotFound,
 }
 
 /// Where a payment stands at the provider.

@@ -4,10 +4,12 @@ use domain::{
     Money, NumberKey, Operation, Order, OrderId, RefundId, RefundReason, RefundState, RefundTerms, RuleError, Timestamp,
 };
 
+use super::attempt::Sending;
+use super::change::retried;
 use super::guard::{Worked, random_token};
 use super::ports::{GatewayError, GatewayRefund, GatewayRefundState};
 use super::{Caller, Outcome, PaymentError, Payments, Role};
-use crate::store::{Lease, NewClaim};
+use crate::store::{Lease, NewClaim, StoreError};
 
 /// What is to go back.
 #[derive(Clone, Debug)]
@@ -30,50 +32,81 @@ impl Payments {
         operation: Operation,
         command: RefundOrder,
     ) -> Result<Outcome, PaymentError> {
-        caller.may(Role::Refunder)?;
-        self.guarded(operation, |payments, operation| async move { payments.begin_refund(operation, command).await })
-            .await
+        let caller = caller.may(Role::Refunder)?.clone();
+        let may = Box::new(move |order: &Order| caller.sees(order));
+        self.guarded(
+            operation,
+            may,
+            |payments, operation| async move { payments.begin_refund(operation, &command).await },
+        )
+        .await
     }
 
-    async fn begin_refund(&self, operation: Operation, command: RefundOrder) -> Result<Worked, PaymentError> {
+    async fn begin_refund(&self, operation: Operation, command: &RefundOrder) -> Result<Worked, PaymentError> {
+        let holder = random_token();
+        let begun = retried(|| self.commit_refund(&operation, command, &holder)).await?;
+        let Some((lease, order, id, send_now)) = begun else { return Ok(Worked::Taken) };
+        self.tell(&order).await;
+        // From here on there is no error: whatever the gateway says, the refund's state tells it.
+        if send_now && let Err(e) = self.send_refund(Some(&lease), &order.id, &id, Sending::First).await {
+            tracing::warn!(order = %order.id, refund = %id, error = %e, "the answer is not recorded; the scheduler goes on with it");
+        }
+        Ok(Worked::New { order: order.id, payment: None, refund: Some(id) })
+    }
+
+    /// Claims the key, reserves the amount and records the refund in one transaction. It may be sent now, or
+    /// the gateway wants a pause after the last one of this payment: then the scheduler sends it.
+    async fn commit_refund(
+        &self,
+        operation: &Operation,
+        command: &RefundOrder,
+        holder: &str,
+    ) -> Result<Option<(Lease, Order, RefundId, bool)>, PaymentError> {
         // Read first, without holding anything: which gateway it will be decides the number.
         let order = self.must_find(&command.order).await?;
         let winner = order.winner().ok_or(RuleError::NotRefundable)?;
-        let id = self.0.number_key.refund(&operation, winner.gateway(), 0);
-        let terms = RefundTerms { reason: command.reason, note: command.note, requested_by: operation.subject.clone() };
-        let holder = random_token();
+        let id = self.0.number_key.refund(operation, winner.gateway(), 0);
+        let terms =
+            RefundTerms { reason: command.reason, note: command.note.clone(), requested_by: operation.subject.clone() };
         let now = self.now();
-
         let tx = self.0.store.begin().await?;
         let claim = NewClaim {
-            operation: &operation,
+            operation,
             order: &order.id,
             payment: None,
             refund: Some(&id),
-            lease: Some((holder.as_str(), self.0.settings.lease)),
+            lease: Some((holder, self.0.settings.lease)),
             now,
         };
-        let Some(lease) = tx.claim(claim).await? else { return Ok(Worked::Taken) };
+        let Some(lease) = tx.claim(claim).await? else { return Ok(None) };
         let mut held = tx.hold_order(&order.id).await?.ok_or(PaymentError::NotFound("order"))?;
         held.order.request_refund(id.clone(), command.amount, terms, now)?;
         let send_now = held.order.take_refund_slot(&id, now)?;
-        tx.save(&mut held, now).await?;
+        match tx.save(&mut held, now).await {
+            Ok(()) => {}
+            // The claim was purged long ago; the number it gave is still taken.
+            Err(StoreError::IdTaken) => return Err(PaymentError::KeyExpired { order: Some(order.id.clone()) }),
+            Err(e) => return Err(e.into()),
+        }
         if !send_now {
-            // The gateway wants a pause between two refunds of a payment: the scheduler sends it then.
             tx.finish(&lease).await?;
         }
         tx.commit().await?;
-        self.tell(&held.order).await;
-        // From here on there is no error: whatever the gateway says, the refund's state tells it.
-        if send_now && let Err(e) = self.send_refund(Some(&lease), &order.id, &id).await {
-            tracing::warn!(order = %order.id, refund = %id, error = %e, "the answer is not recorded; the scheduler goes on with it");
-        }
-        Ok(Worked::New { order: order.id.clone(), payment: None, refund: Some(id) })
+        Ok(Some((lease, held.order, id, send_now)))
     }
 
     /// Sends a refund whose intent is committed and records what we learned.
-    async fn send_refund(&self, lease: Option<&Lease>, id: &OrderId, refund: &RefundId) -> Result<(), PaymentError> {
+    async fn send_refund(
+        &self,
+        lease: Option<&Lease>,
+        id: &OrderId,
+        refund: &RefundId,
+        sending: Sending,
+    ) -> Result<(), PaymentError> {
         let order = self.must_find(id).await?;
+        if order.refund(refund).is_none_or(|r| !r.is_open()) {
+            return self.finish(lease, id).await;
+        }
         let request = order.refund_request(refund)?;
         let gateway = order.payment(&request.payment).ok_or(PaymentError::NotFound("payment"))?.gateway();
         let gateway = self.gateway(gateway)?;
@@ -83,7 +116,7 @@ impl Payments {
             // A no about a number that the gateway knows may hide a refund: believe it only after asking.
             Err(GatewayError::Refused(refusal)) => match gateway.find_refund(refund, &request.payment).await {
                 Ok(Some(answer)) => self.learn_refund(lease, id, refund, &answer).await,
-                Ok(None) => {
+                Ok(None) if sending == Sending::First => {
                     tracing::info!(order = %id, %refund, code = refusal.code, "the gateway refused the refund");
                     self.change(id, lease, |order, now| {
                         order.refund_failed(refund, refusal.message.clone(), now);
@@ -92,6 +125,8 @@ impl Payments {
                     .await?;
                     Ok(())
                 }
+                // The earlier one may still appear: its reservation stays.
+                Ok(None) => self.refund_undecided(lease, id, refund, &GatewayError::Refused(refusal)).await,
                 Err(e) => self.refund_undecided(lease, id, refund, &e).await,
             },
             Err(e) => self.refund_undecided(lease, id, refund, &e).await,
@@ -143,20 +178,21 @@ impl Payments {
         let order = self.must_find(id).await?;
         let Some(ours) = order.refund(refund) else { return Err(PaymentError::NotFound("refund")) };
         if !ours.is_open() {
-            self.change(id, lease, |_, _| Ok(())).await?;
-            return Ok(());
+            return self.finish(lease, id).await;
         }
-        if ours.state == RefundState::Requested && ours.asks == 0 {
+        let mut sending = Sending::Again;
+        if ours.state == RefundState::Requested && !ours.sent {
             let (_, send_now) = self.change(id, None, |order, now| Ok(order.take_refund_slot(refund, now)?)).await?;
             if !send_now {
-                return Ok(());
+                return self.finish(lease, id).await;
             }
+            sending = Sending::First;
         }
         let gateway = order.payment(&ours.payment).ok_or(PaymentError::NotFound("payment"))?.gateway();
         match self.gateway(gateway)?.find_refund(refund, &ours.payment).await {
             Ok(Some(found)) => self.learn_refund(lease, id, refund, &found).await,
             // It never arrived: the same number again.
-            Ok(None) => self.send_refund(lease, id, refund).await,
+            Ok(None) => self.send_refund(lease, id, refund, sending).await,
             Err(e) => self.refund_undecided(lease, id, refund, &e).await,
         }
     }
@@ -179,7 +215,11 @@ pub(super) fn heard(
     match found.state {
         GatewayRefundState::Processing if ours.state == RefundState::Processing => order.refund_asked(refund, now),
         GatewayRefundState::Processing => order.refund_accepted(refund, now),
-        GatewayRefundState::Succeeded { at } => order.refund_succeeded(refund, domain::to_stored(at), now),
+        GatewayRefundState::Succeeded { at } => {
+            if !order.refund_succeeded(refund, domain::to_stored(at), now) {
+                tracing::error!(order = %order.id, %refund, "a refund that we took for failed is done, and its money is asked back twice: act now");
+            }
+        }
         GatewayRefundState::Closed => order.refund_closed_by_gateway(refund, keys, now)?,
         GatewayRefundState::Abnormal => {
             tracing::error!(order = %order.id, %refund, "the payer's bank refused the refund; act in the gateway's console");

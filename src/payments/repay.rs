@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use domain::{Operation, Order, OrderId, Payment, PaymentState};
+use domain::{OpenPayment, Operation, Order, OrderId, Payment, PaymentId, PaymentState};
 
+use super::change::retried;
 use super::create_order::PaymentMethod;
 use super::guard::{Worked, random_token};
-use super::{Caller, Outcome, PaymentError, Payments};
-use crate::store::NewClaim;
+use super::{Caller, Outcome, PaymentError, Payments, Role};
+use crate::store::{Lease, NewClaim, StoreError};
 
 /// Which order is to be paid, and how.
 #[derive(Clone, Debug)]
@@ -22,14 +23,18 @@ impl Payments {
     /// Opens another attempt at paying an order, at most once per key. The same gateway and product with
     /// an action that still works: that attempt again.
     pub async fn repay(&self, caller: &Caller, operation: Operation, command: Repay) -> Result<Outcome, PaymentError> {
-        let caller = caller.clone();
-        self.guarded(operation, |payments, operation| async move {
+        let caller = caller.may(Role::Customer)?.clone();
+        let may = {
+            let caller = caller.clone();
+            Box::new(move |order: &Order| caller.acts_for(order))
+        };
+        self.guarded(operation, may, |payments, operation| async move {
             let order = payments.must_find(&command.order).await?;
             if !caller.acts_for(&order) {
                 return Err(PaymentError::NotFound("order"));
             }
             // Two attempts must not be opened at the same moment; without the lock the fence still decides.
-            let lock = payments.lock_order(&command.order).await?;
+            let lock = payments.lock_order(&command.order).await;
             let worked = payments.reopen(operation, &command).await;
             payments.unlock_order(lock).await;
             worked
@@ -38,46 +43,77 @@ impl Payments {
     }
 
     async fn reopen(&self, operation: Operation, command: &Repay) -> Result<Worked, PaymentError> {
-        let margin = domain::Duration::from_std(self.0.settings.repay_margin).unwrap_or(domain::Duration::minutes(1));
         let order = self.must_find(&command.order).await?;
-        order.may_be_paid(self.now(), margin)?;
+        order.may_be_paid(self.now(), self.margin())?;
         let number = self.0.number_key.payment(&operation, command.method.gateway, 0);
         let request = self.open_payment(&order, &command.method, number)?;
         let order = self.settle_or_close_earlier(order, command).await?;
-        order.may_be_paid(self.now(), margin)?;
+        order.may_be_paid(self.now(), self.margin())?;
 
         // One transaction claims the key and records what we are about to ask: a crash leaves a trace.
         let holder = random_token();
+        let begun = retried(|| self.commit_attempt(&operation, &order.id, request.clone(), &holder)).await?;
+        let Some(Begun { lease, order, payment, reused }) = begun else { return Ok(Worked::Taken) };
+        if !reused {
+            self.tell(&order).await;
+            // From here on there is no error: whatever the gateway says, the payment's state tells it.
+            self.ask(&lease, &order.id, &payment).await;
+        }
+        Ok(Worked::New { order: order.id, payment: Some(payment), refund: None })
+    }
+
+    /// Claims the key for the open attempt, if there still is one that works, or for a new one, which is
+    /// recorded with it.
+    async fn commit_attempt(
+        &self,
+        operation: &Operation,
+        id: &OrderId,
+        request: OpenPayment,
+        holder: &str,
+    ) -> Result<Option<Begun>, PaymentError> {
         let now = self.now();
         let tx = self.0.store.begin().await?;
-        let reused = order.attempt().map(|p| p.id.clone());
-        let payment = reused.clone().unwrap_or_else(|| request.number.clone());
+        // What will be claimed is known only with the order held; claims come first, so they are made for the
+        // attempt that was there a moment ago, and checked against the one that is.
+        let seen = self.must_find(id).await?;
+        let usable = seen.attempt().filter(|a| a.action(now).is_some()).map(|a| a.id.clone());
+        let payment = usable.clone().unwrap_or_else(|| request.number.clone());
         let claim = NewClaim {
-            operation: &operation,
-            order: &order.id,
+            operation,
+            order: id,
             payment: Some(&payment),
             refund: None,
-            lease: reused.is_none().then_some((holder.as_str(), self.0.settings.lease)),
+            lease: usable.is_none().then_some((holder, self.0.settings.lease)),
             now,
         };
-        let Some(lease) = tx.claim(claim).await? else { return Ok(Worked::Taken) };
-        if reused.is_none() {
-            let mut held = tx.hold_order(&order.id).await?.ok_or(PaymentError::NotFound("order"))?;
-            held.order.may_be_paid(now, margin)?;
+        let Some(lease) = tx.claim(claim).await? else { return Ok(None) };
+        let mut held = tx.hold_order(id).await?.ok_or(PaymentError::NotFound("order"))?;
+        let reused = usable.is_some();
+        if reused {
+            let works = held.order.attempt().is_some_and(|a| a.id == payment && a.action(now).is_some());
+            if !works {
+                return Err(PaymentError::StoreUnavailable(StoreError::Conflict));
+            }
+        } else {
+            held.order.may_be_paid(now, self.margin())?;
             if held.order.attempt().is_some() {
                 // Another repay was faster, without the lock.
                 return Err(PaymentError::PaymentInProgress);
             }
             held.order.begin_attempt(request, now, self.seconds_from_now(20), &operation.subject)?;
-            tx.save(&mut held, now).await?;
-            tx.commit().await?;
-            self.tell(&held.order).await;
-            // From here on there is no error: whatever the gateway says, the payment's state tells it.
-            self.ask(Some(&lease), &order.id, &payment).await;
-        } else {
-            tx.commit().await?;
+            match tx.save(&mut held, now).await {
+                Ok(()) => {}
+                // The claim was purged long ago; the number it gave is still taken.
+                Err(StoreError::IdTaken) => return Err(PaymentError::KeyExpired { order: Some(id.clone()) }),
+                Err(e) => return Err(e.into()),
+            }
         }
-        Ok(Worked::New { order: order.id.clone(), payment: Some(payment), refund: None })
+        tx.commit().await?;
+        Ok(Some(Begun { lease, order: held.order, payment, reused }))
+    }
+
+    fn margin(&self) -> domain::Duration {
+        domain::Duration::from_std(self.0.settings.repay_margin).unwrap_or(domain::Duration::minutes(1))
     }
 
     /// The order with no live attempt, or with the one that answers this command.
@@ -107,6 +143,15 @@ impl Payments {
     }
 }
 
+/// What a repay has committed.
+struct Begun {
+    lease: Lease,
+    order: Order,
+    payment: PaymentId,
+    /// The attempt was open before.
+    reused: bool,
+}
+
 fn never_handed_out(attempt: &Payment) -> bool {
-    matches!(attempt.state, PaymentState::Created | PaymentState::Unknown { .. })
+    matches!(attempt.state, PaymentState::Created | PaymentState::Unknown)
 }

@@ -31,8 +31,20 @@ impl Payments {
         }
         // The answer is in the payment's or refund's state, decided or not, and the scheduler goes on with
         // that: the operation itself is over.
-        self.change(&claim.order, Some(lease), |_, _| Ok(())).await?;
-        Ok(())
+        self.finish(Some(lease), &claim.order).await
+    }
+
+    /// Takes over an operation whose lease has ended, and finishes it.
+    pub(super) async fn adopt(&self, claim: &Claim) {
+        match self.take_over(claim).await {
+            Ok(Some(lease)) => {
+                if let Err(e) = self.resume(claim, &lease).await {
+                    tracing::warn!(claim = claim.seq, error = %e, "not finished; its lease will end again");
+                }
+            }
+            Ok(None) => {}
+            Err(e) => tracing::warn!(claim = claim.seq, error = %e, "not taken over"),
+        }
     }
 
     /// Work for everything that has come due; errors are logged, the work is due again by itself.
@@ -76,11 +88,7 @@ impl Payments {
             for payment in order.payments.iter().filter(|p| p.is_open()) {
                 this.payment_due(&payment.id).await?;
             }
-            for refund in order
-                .refunds
-                .iter()
-                .filter(|r| r.is_open() && r.asks > 0 || matches!(r.state, domain::RefundState::Processing))
-            {
+            for refund in order.refunds.iter().filter(|r| r.is_open() && r.sent) {
                 this.resolve_refund(None, &id, &refund.id).await?;
             }
             this.must_find(&id).await

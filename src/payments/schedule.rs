@@ -2,71 +2,109 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use super::{PaymentError, Payments};
 
-/// Work at the same time.
-const AT_ONCE: usize = 16;
-/// Taken in one go, of each kind.
-const BATCH: u64 = 100;
+/// Work at the same time. What waits on a slow gateway does not hold up the rest.
+const AT_ONCE: usize = 48;
+/// Operations whose holder died have places of their own.
+const ORPHANS_AT_ONCE: usize = 8;
 /// What a worker took and did not finish is due again after this.
-const AGAIN_AFTER: domain::Duration = domain::Duration::seconds(30);
+const AGAIN_AFTER: domain::Duration = domain::Duration::seconds(40);
 
 /// Runs until the workflows stop.
 pub(super) async fn run(payments: Payments) {
-    let limit = Arc::new(Semaphore::new(AT_ONCE));
+    let workers = Workers::default();
     while !payments.0.stop.is_cancelled() {
         let now = payments.now();
-        match round(&payments, &limit).await {
-            // There may be more.
-            Ok(true) => continue,
-            Ok(false) => {
+        match workers.take(&payments).await {
+            Ok(0) if workers.work.is_empty() => {
                 payments.0.quiet.send_replace(Some(now));
             }
+            Ok(_) => {}
             Err(e) => tracing::warn!(error = %e, "the scheduler could not look; it looks again in a second"),
         }
-        // Not around a database future: `sleep_until` holds nothing.
+        // No database future is in here.
         tokio::select! {
             () = payments.0.clock.sleep_until(now + domain::Duration::seconds(1)) => {}
+            () = workers.ended.notified() => {}
             () = payments.0.stop.cancelled() => {}
+        }
+    }
+    workers.work.close();
+    workers.work.wait().await;
+}
+
+struct Workers {
+    places: Arc<Semaphore>,
+    orphan_places: Arc<Semaphore>,
+    work: TaskTracker,
+    /// One of them has ended: there may be more to take, or nothing left.
+    ended: Arc<Notify>,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            orphan_places: Arc::new(Semaphore::new(ORPHANS_AT_ONCE)),
+            work: TaskTracker::new(),
+            ended: Arc::default(),
         }
     }
 }
 
-/// Takes what is due and works on it; true when there was anything.
-async fn round(payments: &Payments, limit: &Arc<Semaphore>) -> Result<bool, PaymentError> {
-    let now = payments.now();
-    let due = payments.0.store.take_due(now, now + AGAIN_AFTER, BATCH).await?;
-    let orphans = payments.0.store.orphans(BATCH).await?;
-    let found = !due.is_empty() || !orphans.is_empty();
-    metrics::counter!("payonce_due_total").increment(due.len() as u64);
-    metrics::counter!("payonce_orphans_total").increment(orphans.len() as u64);
-    let work = TaskTracker::new();
-    for due in due {
-        let (payments, limit) = (payments.clone(), limit.clone());
-        work.spawn(async move {
-            let _place = limit.acquire().await;
-            payments.work_on(due).await;
-        });
-    }
-    for claim in orphans {
-        let (payments, limit) = (payments.clone(), limit.clone());
-        work.spawn(async move {
-            let _place = limit.acquire().await;
-            match payments.take_over(&claim).await {
-                Ok(Some(lease)) => {
-                    if let Err(e) = payments.resume(&claim, &lease).await {
-                        tracing::warn!(claim = claim.seq, error = %e, "not finished; its lease will end again");
-                    }
-                }
-                Ok(None) => {}
-                Err(e) => tracing::warn!(claim = claim.seq, error = %e, "not taken over"),
+impl Workers {
+    /// Takes as much as there are places and begins to work on it; how much it was.
+    async fn take(&self, payments: &Payments) -> Result<usize, PaymentError> {
+        let mut taken = 0;
+        let now = payments.now();
+        // Three kinds are taken, each up to this many.
+        let each = self.places.available_permits() / 3;
+        if each > 0 {
+            let due = payments.0.store.take_due(now, now + AGAIN_AFTER, each as u64).await?;
+            metrics::counter!("payonce_due_total").increment(due.len() as u64);
+            for due in due {
+                let Ok(place) = self.places.clone().try_acquire_owned() else { break };
+                taken += 1;
+                let payments = payments.clone();
+                self.begin(place, async move { payments.work_on(due).await });
             }
+        }
+        let free = self.orphan_places.available_permits();
+        if free > 0 {
+            let orphans = payments.0.store.orphans(free as u64).await?;
+            metrics::counter!("payonce_orphans_total").increment(orphans.len() as u64);
+            for claim in orphans {
+                let Ok(place) = self.orphan_places.clone().try_acquire_owned() else { break };
+                taken += 1;
+                let payments = payments.clone();
+                self.begin(place, async move { payments.adopt(&claim).await });
+            }
+        }
+        Ok(taken)
+    }
+
+    fn begin(&self, place: OwnedSemaphorePermit, work: impl Future<Output = ()> + Send + 'static) {
+        let ended = Ended(self.ended.clone());
+        let token = self.work.token();
+        tokio::spawn(async move {
+            work.await;
+            drop(place);
+            // Only then: who is woken must find the place free and the work gone.
+            drop(token);
+            drop(ended);
         });
     }
-    work.close();
-    work.wait().await;
-    Ok(found)
+}
+
+/// Says so when it is dropped: after the work, or in its panic.
+struct Ended(Arc<Notify>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
 }

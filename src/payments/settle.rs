@@ -3,10 +3,11 @@
 use domain::{Gateway, OrderId, PaymentId, RefundId};
 use http::HeaderMap;
 
+use super::change::retried;
 use super::ports::{News, Notification, NotificationError};
 use super::refund::heard;
 use super::{PaymentError, Payments};
-use crate::store::{InboxOutcome, NewNotification, StoreError};
+use crate::store::{InboxOutcome, NewNotification};
 
 /// What the gateway is to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,20 +39,23 @@ impl Payments {
 
     async fn take(&self, gateway: Gateway, headers: &HeaderMap, body: &[u8]) -> Result<Taken, PaymentError> {
         let connector = self.gateway(gateway)?;
-        let notification = match connector.read_notification(headers, body, self.now()) {
-            Ok(notification) => notification,
-            Err(NotificationError::Invalid(why)) => {
-                tracing::warn!(gateway = gateway.name(), why, "refused a notification");
-                return Ok(Taken::Invalid);
-            }
-            Err(NotificationError::NotOurs { what, id, facts }) => {
-                tracing::error!(gateway = gateway.name(), what, id, "a genuine notification for somebody else");
-                self.keep(gateway, id, None, *facts, InboxOutcome::NotOurs).await?;
-                return Ok(Taken::Yes);
-            }
-        };
+        let read = connector.read_notification(headers, body, self.now());
+        if let Err(NotificationError::Invalid(why)) = read {
+            tracing::warn!(gateway = gateway.name(), why, "refused a notification");
+            return Ok(Taken::Invalid);
+        }
         let this = self.clone();
-        let applied = self.0.tasks.spawn(async move { this.apply(gateway, notification).await });
+        let applied = self.0.tasks.spawn(async move {
+            match read {
+                Ok(notification) => this.apply(gateway, notification).await,
+                Err(NotificationError::NotOurs { what, id, facts }) => {
+                    tracing::error!(gateway = gateway.name(), what, id, "a genuine notification for somebody else");
+                    this.keep(gateway, id, None, *facts, InboxOutcome::NotOurs).await?;
+                    Ok(Taken::Yes)
+                }
+                Err(NotificationError::Invalid(_)) => Ok(Taken::Invalid),
+            }
+        });
         applied
             .await
             .unwrap_or_else(|panic| Err(PaymentError::Internal(format!("the notification broke off: {panic}"))))
@@ -77,14 +81,8 @@ impl Payments {
                 .await?;
             return Ok(Taken::Yes);
         };
-        let mut tries = 0;
-        loop {
-            match self.apply_once(gateway, &notification, &order).await {
-                Err(PaymentError::StoreUnavailable(StoreError::Conflict)) if tries < 3 => tries += 1,
-                Ok(()) => return Ok(Taken::Yes),
-                Err(e) => return Err(e),
-            }
-        }
+        retried(|| self.apply_once(gateway, &notification, &order)).await?;
+        Ok(Taken::Yes)
     }
 
     async fn apply_once(

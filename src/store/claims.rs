@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::{FINGERPRINT_VERSION, Operation, OperationName, OrderId, PaymentId, RefundId, Timestamp};
 use entity::operation::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, SqlErr};
+use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, SqlErr};
 
 use super::rows::corrupt;
 use super::{Store, StoreError, Tx, database_clock};
@@ -208,6 +208,7 @@ impl Store {
         let rows = Entity::find()
             .filter(Column::State.eq("RUNNING"))
             .filter(Expr::col(Column::LeaseUntil).lte(now))
+            .order_by_asc(Column::LeaseUntil)
             .limit(limit)
             .all(&self.write)
             .await?;

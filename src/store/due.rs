@@ -37,10 +37,15 @@ impl Store {
                         .filter($table::Column::Seq.eq(row.seq))
                         .filter($table::Column::NextAt.eq(row.next_at))
                         .exec(&self.write)
-                        .await?;
-                    if taken.rows_affected == 1 {
-                        let id = $id::parse(&row.id).map_err(|_| rows::corrupt(stringify!($table), "id", &row.id))?;
-                        due.push($kind(id));
+                        .await;
+                    // What was taken is worked on, whatever becomes of the rest.
+                    match (taken, $id::parse(&row.id)) {
+                        (Ok(taken), Ok(id)) if taken.rows_affected == 1 => due.push($kind(id)),
+                        (Ok(_), Ok(_)) => {}
+                        (Err(e), _) => tracing::warn!(row = row.id, error = %e, "not taken; due again at once"),
+                        (Ok(_), Err(_)) => {
+                            tracing::error!(error = %rows::corrupt(stringify!($table), "id", &row.id), "cannot be worked on")
+                        }
                     }
                 }
             };

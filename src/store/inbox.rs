@@ -1,12 +1,12 @@
 //! The inbox: each notification once.
 
 use domain::{Gateway, Timestamp};
-use entity::notification::{ActiveModel, Column, Entity};
+use entity::notification::{ActiveModel, Entity};
 use sea_orm::ActiveValue::{NotSet, Set};
 use sea_orm::sea_query::OnConflict;
-use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, SqlErr};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, SqlErr};
 
-use super::{Store, StoreError, Tx};
+use super::{StoreError, Tx};
 
 /// A verified notification to be kept.
 #[derive(Clone, Debug)]
@@ -71,22 +71,5 @@ impl Tx {
         }
         let nothing = OnConflict::new().do_nothing().to_owned();
         Ok(insert.on_conflict(nothing).exec_without_returning(&self.inner).await? == 1)
-    }
-}
-
-impl Store {
-    /// The verified texts of notifications about a number that no order had when they came.
-    pub async fn waiting_notifications(
-        &self,
-        gateway: Gateway,
-        number: &str,
-    ) -> Result<Vec<serde_json::Value>, StoreError> {
-        let rows = Entity::find()
-            .filter(Column::Gateway.eq(gateway.name()))
-            .filter(Column::Number.eq(number))
-            .filter(Column::Outcome.eq(InboxOutcome::UnknownNumber.name()))
-            .all(&self.read)
-            .await?;
-        Ok(rows.into_iter().map(|r| r.facts).collect())
     }
 }

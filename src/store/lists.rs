@@ -8,7 +8,6 @@ use entity::{event, order, payment, refund};
 use sea_orm::sea_query::{Expr, ExprTrait, Query, SimpleExpr};
 use sea_orm::{ColumnTrait, Condition, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
 
-use super::orders::assemble;
 use super::{Store, StoreError, rows};
 
 /// Which part of a list.
@@ -111,7 +110,7 @@ impl Store {
             true => query.order_by_asc(order::Column::Seq),
         };
         let rows = query.all(&self.read).await?;
-        Ok(Page::of(assemble(&self.read, rows).await?, page))
+        Ok(Page::of(self.whole(rows).await?, page))
     }
 
     /// A page of refunds, newest first, each with its order.
@@ -149,7 +148,7 @@ impl Store {
         let seqs: Vec<i64> = refunds.iter().map(|r| r.order_seq).collect();
         let orders = order::Entity::find().filter(order::Column::Seq.is_in(seqs)).all(&self.read).await?;
         let seqs: Vec<i64> = orders.iter().map(|o| o.seq).collect();
-        let orders: Vec<Arc<Order>> = assemble(&self.read, orders).await?.into_iter().map(Arc::new).collect();
+        let orders: Vec<Arc<Order>> = self.whole(orders).await?.into_iter().map(Arc::new).collect();
         let items = refunds
             .into_iter()
             .map(|r| {

@@ -22,8 +22,8 @@ pub use products::Product;
 use std::time::Duration;
 
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqlErr, SqliteTransactionMode,
-    Statement, TransactionOptions, TransactionTrait,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqlErr,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
 
 /// The database, and what is promised about it: pools that roll back what was left open, timeouts at the
@@ -65,27 +65,29 @@ impl From<DbErr> for StoreError {
         if matches!(e.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) {
             return StoreError::IdTaken;
         }
-        let text = e.to_string();
-        // PostgreSQL 40001, 40P01, 55P03; MariaDB and MySQL 1213, 1205; SQLite "database is locked".
-        let in_the_way = [
-            "40001",
-            "40P01",
-            "55P03",
-            "1213",
-            "1205",
-            "database is locked",
-            "could not serialize",
-            "deadlock detected",
-            "lock timeout",
-            "Deadlock found",
-            "Lock wait timeout",
-        ];
-        if in_the_way.iter().any(|sign| text.contains(sign)) {
-            StoreError::Conflict
-        } else {
-            StoreError::Unavailable(e)
+        match &e {
+            DbErr::Exec(RuntimeErr::SqlxError(cause)) | DbErr::Query(RuntimeErr::SqlxError(cause))
+                if in_the_way(cause) =>
+            {
+                StoreError::Conflict
+            }
+            _ => StoreError::Unavailable(e),
         }
     }
+}
+
+/// Serialization failures, deadlocks and lock timeouts: PostgreSQL 40001, 40P01, 55P03; MariaDB and MySQL 1213
+/// (40001) and 1205; SQLite busy and locked, whose extended codes keep the plain one in their lowest byte.
+fn in_the_way(cause: &sea_orm::sqlx::Error) -> bool {
+    use sea_orm::sqlx::mysql::MySqlDatabaseError;
+    use sea_orm::sqlx::sqlite::SqliteError;
+    let Some(cause) = cause.as_database_error() else { return false };
+    let code = cause.code().unwrap_or_default();
+    if cause.try_downcast_ref::<SqliteError>().is_some() {
+        return code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6));
+    }
+    let lock_timeout = cause.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|e| e.number() == 1205);
+    lock_timeout || matches!(code.as_ref(), "40001" | "40P01" | "55P03")
 }
 
 /// An open transaction. Dropped without [`Tx::commit`], nothing happened.
@@ -105,21 +107,6 @@ impl Store {
             ..TransactionOptions::default()
         };
         Ok(Tx { inner: self.write.begin_with_options(options).await? })
-    }
-
-    /// Runs `work` again, at most three times, while another transaction is in the way.
-    pub async fn again_on_conflict<T, F, Fut>(&self, work: F) -> Result<T, StoreError>
-    where
-        F: Fn() -> Fut,
-        Fut: Future<Output = Result<T, StoreError>>,
-    {
-        let mut tries = 0;
-        loop {
-            match work().await {
-                Err(StoreError::Conflict) if tries < 3 => tries += 1,
-                result => return result,
-            }
-        }
     }
 
     /// Whether the database answers now.

@@ -135,7 +135,25 @@ impl Store {
     /// The order as it is now.
     pub async fn order(&self, id: &OrderId) -> Result<Option<Order>, StoreError> {
         let row = order::Entity::find().filter(order::Column::Id.eq(id.as_str())).one(&self.read).await?;
-        Ok(assemble(&self.read, row.into_iter().collect()).await?.pop())
+        Ok(self.whole(row.into_iter().collect()).await?.pop())
+    }
+
+    /// Orders of these rows, each as it was at one moment. They are read in several statements: one that
+    /// changed in between is read again, or its parts would not fit each other.
+    pub(super) async fn whole(&self, mut rows: Vec<order::Model>) -> Result<Vec<Order>, StoreError> {
+        let seqs: Vec<i64> = rows.iter().map(|o| o.seq).collect();
+        let mut tries = 0;
+        loop {
+            let read = assemble(&self.read, rows.clone()).await;
+            let again = order::Entity::find().filter(order::Column::Seq.is_in(seqs.clone())).all(&self.read).await?;
+            let mut newer: HashMap<i64, order::Model> = again.into_iter().map(|o| (o.seq, o)).collect();
+            let same = rows.iter().all(|o| newer.get(&o.seq).is_some_and(|n| n.version == o.version));
+            if same || tries == 5 {
+                return read;
+            }
+            tries += 1;
+            rows = seqs.iter().filter_map(|seq| newer.remove(seq)).collect();
+        }
     }
 
     /// The order that a payment belongs to.
@@ -170,7 +188,7 @@ impl Store {
 }
 
 /// Orders from their rows, in the same order; three more queries however many there are.
-pub(super) async fn assemble(db: &impl ConnectionTrait, orders: Vec<order::Model>) -> Result<Vec<Order>, StoreError> {
+async fn assemble(db: &impl ConnectionTrait, orders: Vec<order::Model>) -> Result<Vec<Order>, StoreError> {
     if orders.is_empty() {
         return Ok(Vec::new());
     }

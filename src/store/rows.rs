@@ -127,7 +127,7 @@ pub(super) fn payment_from(row: payment::Model) -> Result<Payment, StoreError> {
     let at = || row.state_at.ok_or_else(|| wrong("state_at"));
     let state = match PaymentStatus::from_name(&row.status).ok_or_else(|| wrong("status"))? {
         PaymentStatus::Created => PaymentState::Created,
-        PaymentStatus::Unknown => PaymentState::Unknown { since: at()? },
+        PaymentStatus::Unknown => PaymentState::Unknown,
         PaymentStatus::Pending => {
             let action = row.action.clone().ok_or_else(|| wrong("action"))?;
             PaymentState::Pending {
@@ -163,7 +163,7 @@ pub(super) fn payment_from(row: payment::Model) -> Result<Payment, StoreError> {
         refunded: row.refunded,
         refund_slot: row.refund_slot,
         closing: row.closing,
-        asks: u32::try_from(row.asks).unwrap_or_default(),
+        since: row.since,
         next_at: row.next_at,
         created_at: row.created_at,
     })
@@ -194,15 +194,14 @@ pub(super) fn payment_row(payment: &Payment, order: &Order, order_seq: i64) -> p
         refund_reserved: Set(payment.refund_reserved),
         refunded: Set(payment.refunded),
         refund_slot: Set(payment.refund_slot),
-        asks: Set(i32::try_from(payment.asks).unwrap_or(i32::MAX)),
+        since: Set(payment.since),
         asked_at: NotSet,
         created_at: Set(payment.created_at),
         state_at: Set(None),
         next_at: Set(payment.next_at),
     };
     match &payment.state {
-        PaymentState::Created => {}
-        PaymentState::Unknown { since } => row.state_at = Set(Some(*since)),
+        PaymentState::Created | PaymentState::Unknown => {}
         PaymentState::Pending { action, until } => {
             row.action = Set(serde_json::to_value(action).ok());
             row.action_expires_at = Set(Some(*until));
@@ -230,7 +229,7 @@ pub(super) fn refund_from(row: refund::Model) -> Result<Refund, StoreError> {
     let state = match RefundStatus::from_name(&row.status).ok_or_else(|| wrong("status"))? {
         RefundStatus::Requested => RefundState::Requested,
         RefundStatus::Processing => RefundState::Processing,
-        RefundStatus::Unknown => RefundState::Unknown { since: at()? },
+        RefundStatus::Unknown => RefundState::Unknown,
         RefundStatus::Succeeded => RefundState::Succeeded { at: at()? },
         RefundStatus::Failed => {
             RefundState::Failed { reason: row.failure_reason.clone().unwrap_or_default(), at: at()? }
@@ -246,7 +245,8 @@ pub(super) fn refund_from(row: refund::Model) -> Result<Refund, StoreError> {
             requested_by: row.requested_by.clone(),
         },
         state,
-        asks: u32::try_from(row.asks).unwrap_or_default(),
+        sent: row.sent,
+        since: row.since,
         next_at: row.next_at,
         created_at: row.created_at,
     })
@@ -254,8 +254,7 @@ pub(super) fn refund_from(row: refund::Model) -> Result<Refund, StoreError> {
 
 pub(super) fn refund_row(refund: &Refund, order_seq: i64) -> refund::ActiveModel {
     let (failure_reason, state_at) = match &refund.state {
-        RefundState::Requested | RefundState::Processing => (None, None),
-        RefundState::Unknown { since } => (None, Some(*since)),
+        RefundState::Requested | RefundState::Processing | RefundState::Unknown => (None, None),
         RefundState::Succeeded { at } => (None, Some(*at)),
         RefundState::Failed { reason, at } => (Some(reason.clone()), Some(*at)),
     };
@@ -271,7 +270,8 @@ pub(super) fn refund_row(refund: &Refund, order_seq: i64) -> refund::ActiveModel
         note: Set(refund.terms.note.clone()),
         requested_by: Set(refund.terms.requested_by.clone()),
         failure_reason: Set(failure_reason),
-        asks: Set(i32::try_from(refund.asks).unwrap_or(i32::MAX)),
+        sent: Set(refund.sent),
+        since: Set(refund.since),
         created_at: Set(refund.created_at),
         state_at: Set(state_at),
         next_at: Set(refund.next_at),

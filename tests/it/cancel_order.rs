@@ -67,3 +67,36 @@ async fn while_the_gateway_is_silent_a_cancelled_order_closes_later_by_itself() 
     assert_eq!(shop.order(&order).await["status"], "CLOSED");
     shop.check_invariants().await;
 }
+
+#[tokio::test]
+async fn an_answered_cancellation_is_not_taken_back() {
+    let shop = Shop::open(Backend::Sqlite).await;
+    let (order, payment) = shop.open_order("TEA").await;
+    for call in [Call::Find, Call::Close] {
+        shop.sandbox().fault(sandbox::Fault::new(call, FaultKind::Error500).unwrap().times(6));
+    }
+    let key = Shop::key();
+    let asked = shop.cancel("alice", &key, &order).await;
+    assert_eq!(asked.at("/cancelOrder/replayed"), false);
+    shop.payer_pays(&payment).await;
+    let again = shop.cancel("alice", &key, &order).await;
+    assert_eq!(
+        (again.at("/cancelOrder/replayed"), again.at("/cancelOrder/order/status")),
+        (true.into(), "PAID".into())
+    );
+    shop.check_invariants().await;
+}
+
+#[tokio::test]
+async fn a_replay_is_refused_to_who_may_not_see_the_order_any_more() {
+    let shop = Shop::open(Backend::Sqlite).await;
+    let (order, _) = shop.open_order("TEA").await;
+    let document = "mutation($key: IdempotencyKey!, $id: ID!) { cancelOrder(idempotencyKey: $key, input: {orderId: $id}) { replayed order { note } } }";
+    let variables = serde_json::json!({"key": Shop::key(), "id": order});
+    let as_admin = shop.ask(&shop.token("ops", "admin"), document, variables.clone()).await;
+    assert_eq!(as_admin.at("/cancelOrder/replayed"), false);
+    let as_customer = shop.ask(&shop.token("ops", "customer"), document, variables.clone()).await;
+    assert_eq!(as_customer.code(), "NOT_FOUND");
+    let as_support = shop.ask(&shop.token("ops", "support"), document, variables).await;
+    assert_eq!(as_support.code(), "FORBIDDEN");
+}

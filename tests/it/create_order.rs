@@ -132,6 +132,24 @@ async fn a_key_whose_claim_was_purged_never_executes_again() {
     assert_eq!((again.code().as_str(), again.extension("orderId")), ("IDEMPOTENCY_KEY_EXPIRED", json!(order)));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_duplicate_waits_for_the_first_while_it_talks_to_the_gateway() {
+    let shop = Arc::new(Shop::open(Backend::Sqlite).await);
+    shop.fault(sandbox::Call::Open, sandbox::FaultKind::DelayMs(400));
+    let key = Shop::key();
+    let first = {
+        let (shop, key) = (shop.clone(), key.clone());
+        tokio::spawn(async move { shop.create("alice", &key, "TEA", 1, true).await })
+    };
+    crate::support::shop::eventually("the gateway is being asked", async || {
+        shop.sandbox().calls().iter().any(|c| c.call == sandbox::Call::Open)
+    })
+    .await;
+    let second = shop.create("alice", &key, "TEA", 1, true).await;
+    assert_eq!(second.at("/createOrder/replayed"), true);
+    assert_eq!(second.at("/createOrder/payment"), first.await.unwrap().at("/createOrder/payment"));
+}
+
 #[tokio::test]
 async fn a_client_that_hangs_up_does_not_cancel_its_order() {
     let shop = Shop::open(Backend::Sqlite).await;

@@ -165,3 +165,41 @@ async fn health_and_metrics_answer() {
     let shown = shop.http().get(shop.url("/metrics")).send().await.unwrap().text().await.unwrap();
     assert!(shown.contains("payonce_operations_total{operation=\"createOrder\",outcome=\"new\"}"), "{shown}");
 }
+
+#[tokio::test]
+async fn a_nul_is_refused_before_any_database_sees_it() {
+    for backend in [Backend::Sqlite, Backend::PostgresAndRedis] {
+        let shop = Shop::open(backend).await;
+        for (document, variables) in [
+            ("query($sku: String!) { product(sku: $sku) { name } }", json!({"sku": "T\u{0}"})),
+            ("{ product(sku: \"T\\u0000\") { name } }", json!({})),
+            ("query($sku: String!) { products(after: $sku) { nodes { name } } }", json!({"sku": "\u{0}"})),
+        ] {
+            let answer = shop.ask("", document, variables).await;
+            assert_eq!(answer.code(), "BAD_USER_INPUT", "{}", answer.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn graphiql_and_code_generators_can_introspect() {
+    let shop = Shop::open(Backend::Sqlite).await;
+    let standard = include_str!("../../src/http/document/introspection.graphql");
+    let answer = shop.ask("", standard, json!({})).await;
+    assert!(answer.at("/__schema/types").as_array().unwrap().len() > 30);
+}
+
+#[tokio::test]
+async fn the_pages_come_with_a_policy_that_names_no_other_origin() {
+    let shop = Shop::open(Backend::Sqlite).await;
+    for path in ["/admin/", "/shop/"] {
+        let page = shop.http().get(shop.url(path)).send().await.unwrap();
+        assert_eq!(page.status(), 200, "{path}: is the web bundle built?");
+        let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+        assert!(
+            policy.starts_with("default-src 'none'") && !policy.contains("http") && !policy.contains("unsafe-eval"),
+            "{policy}"
+        );
+        assert!(page.text().await.unwrap().contains("<script"));
+    }
+}

@@ -145,3 +145,25 @@ async fn a_refund_that_the_gateway_closes_is_taken_over_by_another_number() {
     assert_eq!(shop.ledger().refunds.len(), 1);
     shop.check_invariants().await;
 }
+
+#[tokio::test]
+async fn a_refusal_of_a_second_try_does_not_free_what_the_first_may_have_sent() {
+    let shop = Shop::open(Backend::Sqlite).await;
+    let (order, _) = shop.paid_order("MUG").await;
+    // The first try is lost on its way; so is what we hear of the second, which is a plain no.
+    shop.fault(Call::Refund, FaultKind::LoseRequest);
+    let key = Shop::key();
+    assert_eq!(shop.refund(&key, &order, Some(6_000)).await.at("/refundOrder/refund/status"), "UNKNOWN");
+    assert_eq!(shop.order(&order).await["refundable"]["minor"], "4000");
+    for _ in 0..5 {
+        shop.advance(Duration::seconds(30)).await;
+    }
+    let done = shop.order(&order).await;
+    assert_eq!(
+        (&done["refunds"][0]["status"], &done["refunded"]["minor"]),
+        (&json!("SUCCEEDED"), &json!("6000")),
+        "{done}"
+    );
+    assert_eq!(shop.ledger().refunds.len(), 1);
+    shop.check_invariants().await;
+}

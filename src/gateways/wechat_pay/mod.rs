@@ -11,7 +11,8 @@ use domain::{OpenPayment, PaymentId, RefundId, Timestamp};
 use http::HeaderMap;
 
 use crate::payments::ports::{
-    Clock, Gateway, GatewayError, GatewayPayment, GatewayRefund, Notification, NotificationError, Opened, RefundRequest,
+    Clock, Closed, Gateway, GatewayError, GatewayPayment, GatewayRefund, Notification, NotificationError, Opened,
+    RefundRequest,
 };
 
 mod cipher;
@@ -88,11 +89,11 @@ impl Gateway for WechatPay {
         }
     }
 
-    async fn close(&self, number: &PaymentId) -> Result<(), GatewayError> {
+    async fn close(&self, number: &PaymentId) -> Result<Closed, GatewayError> {
         let target = format!("/v3/pay/transactions/out-trade-no/{number}/close");
         match self.client.post(&target, &wire::Close { mchid: &self.account.mchid }).await? {
-            Answer::Verified(_) => Ok(()),
-            Answer::Error(error) => error.nothing_there(Call::Close),
+            Answer::Verified(_) => Ok(Closed::Done),
+            Answer::Error(error) => error.nothing_there(Call::Close).map(|()| Closed::NotFound),
         }
     }
 

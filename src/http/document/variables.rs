@@ -43,8 +43,12 @@ pub(in crate::http) fn check_variables(variables: &Value, limits: &Limits) -> Re
     Ok(())
 }
 
-/// A string is short, unless it is a signed token such as a quote.
+/// A string is short, unless it is a signed token such as a quote, and holds no NUL, written out or not: no
+/// database of ours keeps one.
 pub(super) fn check_string(text: &str, limits: &Limits) -> Result<(), ApiError> {
+    if text.contains('\0') || text.contains("\\u0000") {
+        return Err(ApiError::bad_input("A string holds a NUL character; none is allowed."));
+    }
     if text.len() <= limits.string {
         return Ok(());
     }

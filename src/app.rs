@@ -115,7 +115,7 @@ impl App {
         let payments =
             Payments::new(store.clone(), gateways, coordination, clock.clone(), config.number_key.clone(), settings);
         let tokens = tokens(config, clock)?;
-        let (router, sockets) = http::public(
+        let doors = http::doors(
             payments.clone(),
             tokens,
             HttpSettings {
@@ -131,14 +131,14 @@ impl App {
             },
         );
         let stop = CancellationToken::new();
-        let mut servers = vec![serve(listener, router, &stop)];
+        let mut servers = vec![serve(listener, doors.public, &stop)];
         let mut admin_address = address;
         if let Some(listener) = admin_listener {
             admin_address = listener.local_addr().map_err(|e| failed("PAYONCE_ADMIN_LISTEN", e))?;
-            servers.push(serve(listener, http::admin(payments.clone()), &stop));
+            servers.push(serve(listener, doors.admin, &stop));
         }
         payments.start();
-        Ok(App { address, admin_address, payments, sandbox, store, sockets, servers, stop })
+        Ok(App { address, admin_address, payments, sandbox, store, sockets: doors.sockets, servers, stop })
     }
 
     /// Takes nothing new, ends live connections, waits for what is under way, and closes every door.
@@ -267,6 +267,7 @@ async fn start_sandbox(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option
     let settings = SandboxConfig {
         listen,
         home: config.sandbox_home.clone(),
+        public_url: config.sandbox_url.clone(),
         clock: Arc::new(SandboxClock(clock.clone())),
         ..SandboxConfig::default()
     };

@@ -1,4 +1,4 @@
-//! File and environment to a typed [`Config`]. A wrong or missing value stops the start with one line
+//! File and environment to a typed `Config`. A wrong or missing value stops the start with one line
 //! that names the variable and says what would be right.
 
 use std::collections::BTreeMap;
@@ -85,6 +85,8 @@ pub struct Config {
     pub sandbox_listen: Option<SocketAddr>,
     /// `PAYONCE_SANDBOX_HOME`: where the sandbox keeps its keys and its orders; `None`: off, nothing is kept.
     pub sandbox_home: Option<PathBuf>,
+    /// `PAYONCE_SANDBOX_URL`: where payers reach the cashier; `None`: where the sandbox listens.
+    pub sandbox_url: Option<String>,
     /// `PAYONCE_CORS_ORIGINS`
     pub cors_origins: Vec<String>,
     /// `PAYONCE_WS_PER_PROCESS`
@@ -106,7 +108,7 @@ pub struct ConfigError {
 }
 
 /// Everything that is understood. A key of the file is the variable's name without `PAYONCE_`, in lower case.
-const KEYS: [&str; 31] = [
+const KEYS: [&str; 32] = [
     "profile",
     "listen",
     "admin_listen",
@@ -132,6 +134,7 @@ const KEYS: [&str; 31] = [
     "wechat_pay_public_key_file",
     "sandbox_listen",
     "sandbox_home",
+    "sandbox_url",
     "cors_origins",
     "ws_per_process",
     "ws_per_subject",
@@ -192,6 +195,7 @@ impl Config {
             sandbox_listen: values.address("sandbox_listen", dev.then_some("127.0.0.1:8090"))?,
             sandbox_home: Some(PathBuf::from(values.text("sandbox_home", ".payonce/sandbox")))
                 .filter(|p| p.as_os_str() != "off"),
+            sandbox_url: values.url("sandbox_url")?,
             cors_origins: values.list("cors_origins"),
             ws_per_process: values.number("ws_per_process", Some(20_000))?.unwrap_or(20_000),
             ws_per_subject: values.number("ws_per_subject", (!dev).then_some(20))?,

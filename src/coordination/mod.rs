@@ -1,7 +1,7 @@
 //! Door out: what processes tell each other. It holds only what we can afford to lose: a lock makes
 //! duplicates wait instead of race, an announcement makes listeners look sooner, and the store judges.
 //!
-//! [`RedisCoordination`] serves any number of processes, [`InProcessCoordination`] exactly one. One
+//! `RedisCoordination` serves any number of processes, `InProcessCoordination` exactly one. One
 //! suite of tests holds both to the same contract.
 
 mod in_process;

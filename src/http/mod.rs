@@ -46,8 +46,18 @@ struct Shared {
     dev: bool,
 }
 
-/// The public listener, and its sockets: GraphQL, subscriptions, gateway notifications.
-pub fn public(payments: Payments, tokens: TokenVerifier, settings: HttpSettings) -> (Router, Arc<Sockets>) {
+/// What is served where.
+pub struct Doors {
+    /// GraphQL, subscriptions, gateway notifications; the admin's too when it has no listener of its own.
+    pub public: Router,
+    /// Console, metrics, health, and GraphQL for the console.
+    pub admin: Router,
+    /// The live connections of both.
+    pub sockets: Arc<Sockets>,
+}
+
+/// Opens the doors to the workflows.
+pub fn doors(payments: Payments, tokens: TokenVerifier, settings: HttpSettings) -> Doors {
     let limits = document::Limits::default();
     let schema = graphql::schema(payments.clone());
     let sockets = Sockets::new(schema.clone(), tokens.clone(), payments.clone(), settings.sockets, limits.clone());
@@ -58,23 +68,20 @@ pub fn public(payments: Payments, tokens: TokenVerifier, settings: HttpSettings)
         .allow_origin(AllowOrigin::list(settings.cors_origins.iter().filter_map(|o| HeaderValue::from_str(o).ok())))
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")]);
-    let mut router = Router::new()
+    let graphql = Router::new()
         .route("/graphql", get(over_http::get).post(over_http::post).fallback(over_http::other_method))
         .layer(cors)
-        .with_state(shared)
-        .merge(Router::new().route("/notify/{gateway}", post(notify::take)).with_state(payments.clone()));
+        .with_state(shared);
+    let admin = admin_routes(payments.clone());
+    let mut public =
+        graphql.clone().merge(Router::new().route("/notify/{gateway}", post(notify::take)).with_state(payments));
     if settings.dev {
-        router = router.merge(pages::shop());
+        public = public.merge(pages::shop());
     }
     if settings.with_admin {
-        router = router.merge(admin_routes(payments));
+        public = public.merge(admin.clone());
     }
-    (with_headers(router), sockets)
-}
-
-/// The admin listener: console, metrics, health.
-pub fn admin(payments: Payments) -> Router {
-    with_headers(admin_routes(payments))
+    Doors { public: with_headers(public), admin: with_headers(admin.merge(graphql)), sockets }
 }
 
 fn admin_routes(payments: Payments) -> Router {

@@ -3,7 +3,7 @@
 use domain::{CloseReason, Operation, Order, OrderId, RuleError};
 
 use super::change::retried;
-use super::guard::{Worked, random_token};
+use super::guard::{Worked, acts_for, random_token};
 use super::{Caller, Outcome, PaymentError, Payments, Role};
 use crate::store::{Lease, NewClaim};
 
@@ -25,15 +25,8 @@ impl Payments {
         command: Cancel,
     ) -> Result<Outcome, PaymentError> {
         let caller = caller.may(Role::Customer)?.clone();
-        let may = {
-            let caller = caller.clone();
-            Box::new(move |order: &Order| caller.acts_for(order))
-        };
-        self.guarded(operation, may, |payments, operation| async move {
-            let order = payments.must_find(&command.order).await?;
-            if !caller.acts_for(&order) {
-                return Err(PaymentError::NotFound("order"));
-            }
+        self.guarded(operation, acts_for(&caller), |payments, operation| async move {
+            payments.must_act_for(&caller, &command.order).await?;
             let holder = random_token();
             let begun = retried(|| payments.commit_cancel(&operation, &command, &holder)).await?;
             let Some((lease, order)) = begun else { return Ok(Worked::Taken) };

@@ -8,7 +8,7 @@ use domain::{
 };
 
 use super::change::retried;
-use super::guard::{Worked, random_token};
+use super::guard::{Worked, random_token, sees};
 use super::{Caller, Outcome, PaymentError, Payments, Role};
 use crate::store::{Lease, NewClaim, StoreError};
 
@@ -52,10 +52,13 @@ impl Payments {
         operation: Operation,
         command: CreateOrder,
     ) -> Result<Outcome, PaymentError> {
-        let caller = caller.may(Role::Customer)?.clone();
-        let may = Box::new(move |order: &Order| caller.sees(order));
-        self.guarded(operation, may, |payments, operation| async move { payments.place(operation, command).await })
-            .await
+        let caller = caller.may(Role::Customer)?;
+        self.guarded(
+            operation,
+            sees(caller),
+            |payments, operation| async move { payments.place(operation, command).await },
+        )
+        .await
     }
 
     async fn place(&self, operation: Operation, command: CreateOrder) -> Result<Worked, PaymentError> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::{Operation, Order, OrderId, PaymentId, RefundId};
 
 use super::ports::{Lock, LockToken};
-use super::{PaymentError, Payments};
+use super::{Caller, PaymentError, Payments};
 use crate::store::{Claim, ClaimState, Lease, StoreError};
 
 /// How long a duplicate waits for the first.
@@ -31,6 +31,18 @@ pub struct Outcome {
 
 /// Whether the caller may see the order that an operation is about.
 pub(super) type May = Box<dyn Fn(&Order) -> bool + Send + Sync>;
+
+/// For mutations that everybody who sees the order may repeat.
+pub(super) fn sees(caller: &Caller) -> May {
+    let caller = caller.clone();
+    Box::new(move |order| caller.sees(order))
+}
+
+/// For mutations that only who acts for the customer may repeat.
+pub(super) fn acts_for(caller: &Caller) -> May {
+    let caller = caller.clone();
+    Box::new(move |order| caller.acts_for(order))
+}
 
 /// What the work inside the guard came to.
 pub(super) enum Worked {
@@ -185,6 +197,12 @@ impl Payments {
     /// The order, which must be there: a claim names it.
     pub(super) async fn must_find(&self, id: &OrderId) -> Result<Arc<Order>, PaymentError> {
         self.0.store.order(id).await?.map(Arc::new).ok_or(PaymentError::NotFound("order"))
+    }
+
+    /// `NotFound` unless the caller acts for the order's customer.
+    pub(super) async fn must_act_for(&self, caller: &Caller, id: &OrderId) -> Result<(), PaymentError> {
+        let order = self.must_find(id).await?;
+        if caller.acts_for(&order) { Ok(()) } else { Err(PaymentError::NotFound("order")) }
     }
 
     /// The lock of one order, held while its gateway is talked to. `None`: nobody can say, or somebody else has

@@ -6,7 +6,7 @@ use domain::{
 
 use super::attempt::Sending;
 use super::change::retried;
-use super::guard::{Worked, random_token};
+use super::guard::{Worked, random_token, sees};
 use super::ports::{GatewayError, GatewayRefund, GatewayRefundState};
 use super::{Caller, Outcome, PaymentError, Payments, Role};
 use crate::store::{Lease, NewClaim, StoreError};
@@ -32,13 +32,10 @@ impl Payments {
         operation: Operation,
         command: RefundOrder,
     ) -> Result<Outcome, PaymentError> {
-        let caller = caller.may(Role::Refunder)?.clone();
-        let may = Box::new(move |order: &Order| caller.sees(order));
-        self.guarded(
-            operation,
-            may,
-            |payments, operation| async move { payments.begin_refund(operation, &command).await },
-        )
+        let caller = caller.may(Role::Refunder)?;
+        self.guarded(operation, sees(caller), |payments, operation| async move {
+            payments.begin_refund(operation, &command).await
+        })
         .await
     }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use domain::{OpenPayment, Operation, Order, OrderId, Payment, PaymentId, PaymentState};
+use domain::{OpenPayment, Operation, Order, OrderId, Payment, PaymentId, PaymentState, Timestamp};
 
 use super::change::retried;
 use super::create_order::PaymentMethod;
-use super::guard::{Worked, random_token};
+use super::guard::{Worked, acts_for, random_token};
 use super::{Caller, Outcome, PaymentError, Payments, Role};
 use crate::store::{Lease, NewClaim, StoreError};
 
@@ -24,35 +24,28 @@ impl Payments {
     /// an action that still works: that attempt again.
     pub async fn repay(&self, caller: &Caller, operation: Operation, command: Repay) -> Result<Outcome, PaymentError> {
         let caller = caller.may(Role::Customer)?.clone();
-        let may = {
-            let caller = caller.clone();
-            Box::new(move |order: &Order| caller.acts_for(order))
-        };
-        self.guarded(operation, may, |payments, operation| async move {
-            let order = payments.must_find(&command.order).await?;
-            if !caller.acts_for(&order) {
-                return Err(PaymentError::NotFound("order"));
-            }
+        self.guarded(operation, acts_for(&caller), |payments, operation| async move {
+            payments.must_act_for(&caller, &command.order).await?;
             // Two attempts must not be opened at the same moment; without the lock the fence still decides.
             let lock = payments.lock_order(&command.order).await;
-            let worked = payments.reopen(operation, &command).await;
+            let worked = payments.reopen(&operation, &command).await;
             payments.unlock_order(lock).await;
             worked
         })
         .await
     }
 
-    async fn reopen(&self, operation: Operation, command: &Repay) -> Result<Worked, PaymentError> {
+    async fn reopen(&self, operation: &Operation, command: &Repay) -> Result<Worked, PaymentError> {
         let order = self.must_find(&command.order).await?;
         order.may_be_paid(self.now(), self.margin())?;
-        let number = self.0.number_key.payment(&operation, command.method.gateway, 0);
+        let number = self.0.number_key.payment(operation, command.method.gateway, 0);
         let request = self.open_payment(&order, &command.method, number)?;
         let order = self.settle_or_close_earlier(order, command).await?;
         order.may_be_paid(self.now(), self.margin())?;
 
         // One transaction claims the key and records what we are about to ask: a crash leaves a trace.
         let holder = random_token();
-        let begun = retried(|| self.commit_attempt(&operation, &order.id, request.clone(), &holder)).await?;
+        let begun = retried(|| self.commit_attempt(operation, &command.method, request.clone(), &holder)).await?;
         let Some(Begun { lease, order, payment, reused }) = begun else { return Ok(Worked::Taken) };
         if !reused {
             self.tell(&order).await;
@@ -67,16 +60,16 @@ impl Payments {
     async fn commit_attempt(
         &self,
         operation: &Operation,
-        id: &OrderId,
+        method: &PaymentMethod,
         request: OpenPayment,
         holder: &str,
     ) -> Result<Option<Begun>, PaymentError> {
         let now = self.now();
-        let tx = self.0.store.begin().await?;
-        // What will be claimed is known only with the order held; claims come first, so they are made for the
+        let id = &request.order.clone();
+        // What will be claimed is known only with the order held, but claims come first: so it is made for the
         // attempt that was there a moment ago, and checked against the one that is.
-        let seen = self.must_find(id).await?;
-        let usable = seen.attempt().filter(|a| a.action(now).is_some()).map(|a| a.id.clone());
+        let usable = self.must_find(id).await?.attempt().filter(|a| serves(a, method, now)).map(|a| a.id.clone());
+        let tx = self.0.store.begin().await?;
         let payment = usable.clone().unwrap_or_else(|| request.number.clone());
         let claim = NewClaim {
             operation,
@@ -90,7 +83,7 @@ impl Payments {
         let mut held = tx.hold_order(id).await?.ok_or(PaymentError::NotFound("order"))?;
         let reused = usable.is_some();
         if reused {
-            let works = held.order.attempt().is_some_and(|a| a.id == payment && a.action(now).is_some());
+            let works = held.order.attempt().is_some_and(|a| a.id == payment && serves(a, method, now));
             if !works {
                 return Err(PaymentError::StoreUnavailable(StoreError::Conflict));
             }
@@ -119,8 +112,7 @@ impl Payments {
     /// The order with no live attempt, or with the one that answers this command.
     async fn settle_or_close_earlier(&self, order: Arc<Order>, command: &Repay) -> Result<Arc<Order>, PaymentError> {
         let Some(attempt) = order.attempt() else { return Ok(order) };
-        let same = attempt.gateway() == command.method.gateway && attempt.request.product == command.method.product;
-        if same && attempt.action(self.now()).is_some() {
+        if serves(attempt, &command.method, self.now()) {
             return Ok(order);
         }
         let earlier = attempt.id.clone();
@@ -128,8 +120,7 @@ impl Payments {
             // Asking decides it: sent again, settled or given up.
             self.resolve_payment(None, &order.id, &earlier).await?;
             let now_open = self.must_find(&order.id).await?;
-            let usable = now_open.attempt().is_some_and(|a| a.id == earlier && a.action(self.now()).is_some());
-            if now_open.attempt().is_none() || (same && usable) {
+            if now_open.attempt().is_none_or(|a| serves(a, &command.method, self.now())) {
                 return Ok(now_open);
             }
         }
@@ -150,6 +141,12 @@ struct Begun {
     payment: PaymentId,
     /// The attempt was open before.
     reused: bool,
+}
+
+/// The attempt is what the command asks for, and its action works.
+fn serves(attempt: &Payment, method: &PaymentMethod, now: Timestamp) -> bool {
+    let same = attempt.gateway() == method.gateway && attempt.request.product == method.product;
+    same && attempt.action(now).is_some()
 }
 
 fn never_handed_out(attempt: &Payment) -> bool {

@@ -35,6 +35,16 @@ fn failed(variable: &str, why: impl std::fmt::Display) -> StartError {
     StartError(format!("{variable}: {why}"))
 }
 
+/// A pool says only that it waited in vain; what to look at is said here.
+fn unreachable_database(e: &dyn std::fmt::Display) -> StartError {
+    let cause = e.to_string();
+    if cause.contains("pool timed out") {
+        let words = "the database does not answer within 5 s; check that it runs and that host, port, user, password and name are right";
+        return failed("PAYONCE_DATABASE_URL", words);
+    }
+    failed("PAYONCE_DATABASE_URL", cause)
+}
+
 /// The real clock.
 pub struct SystemClock;
 
@@ -186,13 +196,13 @@ fn serve(listener: TcpListener, router: Router, stop: &CancellationToken) -> Joi
 /// Opens the store that is configured.
 pub async fn connect(config: &Config) -> Result<Store, StartError> {
     let options = StoreOptions { url: config.database_url.clone(), max_connections: 16 };
-    Store::connect(&options).await.map_err(|e| failed("PAYONCE_DATABASE_URL", e))
+    Store::connect(&options).await.map_err(|e| unreachable_database(&e))
 }
 
 /// Makes the database what this version needs. Several processes may try at once: one does it, the rest
 /// waits for it.
 pub async fn migrate(config: &Config) -> Result<(), StartError> {
-    let wrong = |e: sea_orm::DbErr| failed("PAYONCE_DATABASE_URL", e);
+    let wrong = |e: sea_orm::DbErr| unreachable_database(&e);
     let connect = || async {
         let mut one = sea_orm::ConnectOptions::new(&config.database_url);
         one.max_connections(1)

@@ -151,6 +151,9 @@ impl Payments {
             );
             return Err(PaymentError::BadInput(words));
         }
+        if product == PaymentProduct::Jsapi && method.payer_id.as_ref().is_none_or(String::is_empty) {
+            return Err(PaymentError::BadInput("JSAPI needs payerId, the payer's openid".to_owned()));
+        }
         if order.total.currency != Currency::CNY {
             return Err(PaymentError::BadInput(format!(
                 "{gateway:?} takes CNY only, the order is in {}",

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::{OpenPayment, Operation, Order, OrderId, Payment, PaymentId, PaymentState, Timestamp};
+use domain::{OpenPayment, Operation, Order, OrderId, Payment, PaymentId, PaymentProduct, PaymentState, Timestamp};
 
 use super::change::retried;
 use super::create_order::PaymentMethod;
@@ -20,8 +20,8 @@ pub struct Repay {
 }
 
 impl Payments {
-    /// Opens another attempt at paying an order, at most once per key. The same gateway and product with
-    /// an action that still works: that attempt again.
+    /// Opens another attempt at paying an order, at most once per key. The same gateway and product (and payer,
+    /// for JSAPI) with an action that still works: that attempt again.
     pub async fn repay(&self, caller: &Caller, operation: Operation, command: Repay) -> Result<Outcome, PaymentError> {
         let caller = caller.may(Role::Customer)?.clone();
         self.guarded(operation, acts_for(&caller), |payments, operation| async move {
@@ -143,10 +143,11 @@ struct Begun {
     reused: bool,
 }
 
-/// The attempt is what the command asks for, and its action works.
+/// The attempt is what the command asks for, and its action works. Of JSAPI it works for one payer only.
 fn serves(attempt: &Payment, method: &PaymentMethod, now: Timestamp) -> bool {
     let same = attempt.gateway() == method.gateway && attempt.request.product == method.product;
-    same && attempt.action(now).is_some()
+    let others = method.product == PaymentProduct::Jsapi && attempt.request.payer_id != method.payer_id;
+    same && !others && attempt.action(now).is_some()
 }
 
 fn never_handed_out(attempt: &Payment) -> bool {

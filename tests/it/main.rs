@@ -8,6 +8,7 @@ mod create_order;
 mod front_door;
 mod notifications;
 mod payment_status;
+mod products;
 mod recovery;
 mod refund_order;
 mod repay_order;

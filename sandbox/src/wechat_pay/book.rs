@@ -56,6 +56,12 @@ impl Book {
         self.transactions.get(transaction_id).map(String::as_str)
     }
 
+    /// The order behind an `h5_url`: its number, and whether the link still works.
+    pub(super) fn h5_link(&self, prepay_id: &str, now: DateTime<Utc>) -> Option<(&str, bool)> {
+        let order = self.orders.values().find(|order| order.prepay_id == prepay_id)?;
+        Some((&order.prepay.number, order.h5_link_works(now)?))
+    }
+
     pub(super) fn refund_numbered(&self, number: &str) -> Result<&Refund, Refusal> {
         self.refunds.get(number).ok_or_else(Refusal::no_such_resource)
     }

@@ -216,7 +216,7 @@ impl From<Unspecified> for Refusal {
 
 /// Turns an answer into that of an order which differs in the last character of its numbers.
 fn make_another(answer: &mut Value) {
-    let names = ["code_url", "out_trade_no", "transaction_id", "out_refund_no", "refund_id"];
+    let names = ["code_url", "prepay_id", "h5_url", "out_trade_no", "transaction_id", "out_refund_no", "refund_id"];
     for name in names {
         if let Some(Value::String(number)) = answer.get_mut(name) {
             let last = number.pop();

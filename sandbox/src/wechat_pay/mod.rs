@@ -7,6 +7,7 @@ mod authorization;
 mod book;
 mod exchange;
 mod fields;
+mod h5_page;
 mod notification;
 mod numbers;
 mod order;
@@ -44,16 +45,36 @@ pub(crate) fn routes() -> Router<Arc<World>> {
     let by_number = "/v3/pay/transactions/out-trade-no/{number}";
     Router::new()
         .route("/v3/pay/transactions/native", post(native))
+        .route("/v3/pay/transactions/jsapi", post(jsapi))
+        .route("/v3/pay/transactions/h5", post(h5))
+        .route("/v3/pay/transactions/app", post(app))
         .route(by_number, get(find))
         .route(&format!("{by_number}/close"), post(close))
         .route("/v3/pay/transactions/id/{id}", get(find_by_transaction))
         .route("/v3/refund/domestic/refunds", post(refund))
         .route("/v3/refund/domestic/refunds/{number}", get(find_refund))
+        .route(h5_page::PATH, get(h5_page::show))
 }
 
-async fn native(State(world): Shared, ConnectInfo(via): Via, request: Request) -> Response {
+async fn native(state: Shared, via: Via, request: Request) -> Response {
+    prepay(state, via, request, TradeType::Native).await
+}
+
+async fn jsapi(state: Shared, via: Via, request: Request) -> Response {
+    prepay(state, via, request, TradeType::Jsapi).await
+}
+
+async fn h5(state: Shared, via: Via, request: Request) -> Response {
+    prepay(state, via, request, TradeType::H5).await
+}
+
+async fn app(state: Shared, via: Via, request: Request) -> Response {
+    prepay(state, via, request, TradeType::App).await
+}
+
+async fn prepay(State(world): Shared, ConnectInfo(via): Via, request: Request, trade_type: TradeType) -> Response {
     Exchange::new(world, via, Call::Open, Number::InBody("out_trade_no"))
-        .answer(request, |world, asked| open(world, asked, TradeType::Native))
+        .answer(request, move |world, asked| open(world, asked, trade_type))
         .await
 }
 
@@ -71,6 +92,11 @@ fn open(world: &World, asked: &Asked, trade_type: TradeType) -> Result<Reply, Re
             TradeType::Native => {
                 let link = cashier::link(&world.public_url, &order.prepay.number);
                 Reply::Json(json!({ "code_url": link }))
+            }
+            TradeType::Jsapi | TradeType::App => Reply::Json(json!({ "prepay_id": order.prepay_id })),
+            TradeType::H5 => {
+                let link = h5_page::link(&world.public_url, &order.prepay_id);
+                Reply::Json(json!({ "h5_url": link }))
             }
         })
     })

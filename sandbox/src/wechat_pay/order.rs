@@ -1,5 +1,7 @@
 //! An order: what was asked for, and where it stands.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -7,12 +9,33 @@ use serde_json::{Value, json};
 use super::{fields::Fields, numbers, refusal::Refusal};
 use crate::clock::beijing_time;
 
+/// Who pays when the merchant does not say.
+const SOME_PAYER: &str = "oSandboxPayer00000000000000";
+const H5_LINK_LIFETIME: TimeDelta = TimeDelta::minutes(5);
+
 /// How the payer gets to pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub(super) enum TradeType {
     /// By scanning a QR code.
     Native,
+    /// In WeChat's own browser or a mini program.
+    Jsapi,
+    /// In another mobile browser.
+    #[serde(rename = "MWEB")]
+    H5,
+    /// From the merchant's app.
+    App,
+}
+
+impl TradeType {
+    /// How long an order may be open at most.
+    fn longest(self) -> TimeDelta {
+        match self {
+            Self::Native => TimeDelta::days(7),
+            Self::Jsapi | Self::H5 | Self::App => TimeDelta::days(15),
+        }
+    }
 }
 
 /// A checked request to open an order.
@@ -26,6 +49,9 @@ pub(super) struct Prepay {
     pub(super) attach: String,
     pub(super) notify_url: String,
     pub(super) total: i64,
+    /// Who is to pay, if the merchant knows.
+    #[serde(default)]
+    openid: Option<String>,
     time_expire: Option<DateTime<Utc>>,
     /// The whole request: a repetition must be identical in every field.
     request: Value,
@@ -36,6 +62,7 @@ impl Prepay {
     pub(super) fn read(trade_type: TradeType, request: &Value) -> Result<Self, Refusal> {
         let fields = Fields::of(request)?;
         check_optional(&fields)?;
+        check_product(trade_type, &fields)?;
         let total = fields.amount("/amount/total")?;
         fields.optional_choice("/amount/currency", &["CNY"])?;
         let notify_url = fields.optional_notify_url("/notify_url", 1..=255)?;
@@ -49,18 +76,36 @@ impl Prepay {
             attach: attach.unwrap_or_default().to_owned(),
             notify_url: notify_url.ok_or_else(|| fields.wrong("/notify_url", "缺少必填参数"))?,
             total,
+            openid: fields.optional_text("/payer/openid", 1..=128)?.map(str::to_owned),
             time_expire: fields.optional_time("/time_expire")?,
             request: request.clone(),
         })
     }
 
-    /// Asked for or not, an order is open for a minute at least and, on the page behind a QR
-    /// code, for seven days at most.
+    /// An order is open for seven days if nothing is asked for; for a minute at least.
     fn expires_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        let longest = now + TimeDelta::days(7);
-        let asked = self.time_expire.unwrap_or(longest);
-        asked.clamp(now + TimeDelta::minutes(1), longest)
+        let asked = self.time_expire.unwrap_or(now + TimeDelta::days(7));
+        asked.clamp(now + TimeDelta::minutes(1), now + self.trade_type.longest())
     }
+}
+
+/// What only this product needs.
+fn check_product(trade_type: TradeType, fields: &Fields<'_>) -> Result<(), Refusal> {
+    match trade_type {
+        TradeType::Native | TradeType::App => {}
+        TradeType::Jsapi => {
+            fields.text("/payer/openid", 1..=128)?;
+        }
+        TradeType::H5 => {
+            let address = fields.text("/scene_info/payer_client_ip", 1..=45)?;
+            if address.parse::<IpAddr>().is_err() {
+                return Err(fields.wrong("/scene_info/payer_client_ip", "不是IP地址"));
+            }
+            fields.text("/scene_info/h5_info/type", 1..=32)?;
+            fields.optional_choice("/scene_info/h5_info/type", &["Wap", "iOS", "Android"])?;
+        }
+    }
+    Ok(())
 }
 
 fn check_optional(fields: &Fields<'_>) -> Result<(), Refusal> {
@@ -106,6 +151,9 @@ pub(super) enum OrderState {
 pub(super) struct Order {
     pub(super) prepay: Prepay,
     pub(super) prepay_id: String,
+    /// When it was asked for last: links that live shortly live from then on.
+    #[serde(default)]
+    prepaid_at: DateTime<Utc>,
     pub(super) expires_at: DateTime<Utc>,
     state: OrderState,
     /// The payer's last attempt was declined; the order stays open.
@@ -116,6 +164,7 @@ impl Order {
     pub(super) fn open(prepay: Prepay, now: DateTime<Utc>) -> Self {
         Self {
             prepay_id: numbers::prepay_id(now),
+            prepaid_at: now,
             expires_at: prepay.expires_at(now),
             prepay,
             state: OrderState::Open,
@@ -137,9 +186,18 @@ impl Order {
         match self.state(now) {
             OrderState::Paid { .. } => Err(Refusal::order_paid()),
             OrderState::Closed | OrderState::Expired => Err(Refusal::new(400, "ORDER_CLOSED", "订单已关闭")),
-            OrderState::Open if is_same => Ok(()),
+            OrderState::Open if is_same => {
+                self.prepaid_at = now;
+                Ok(())
+            }
             OrderState::Open => Err(Refusal::new(403, "OUT_TRADE_NO_USED", "商户订单号重复")),
         }
+    }
+
+    /// Whether its link for browsers still works; `None`: it never had one.
+    pub(super) fn h5_link_works(&self, now: DateTime<Utc>) -> Option<bool> {
+        let has_one = self.prepay.trade_type == TradeType::H5;
+        has_one.then(|| now < self.prepaid_at + H5_LINK_LIFETIME)
     }
 
     fn is_same(&self, again: &Prepay) -> bool {
@@ -180,7 +238,8 @@ impl Order {
             answer["trade_type"] = json!(self.prepay.trade_type);
             answer["bank_type"] = json!("OTHERS");
             answer["success_time"] = json!(beijing_time(*at));
-            answer["payer"] = json!({"openid": "oSandboxPayer00000000000000"});
+            let payer = self.prepay.openid.as_deref().unwrap_or(SOME_PAYER);
+            answer["payer"] = json!({ "openid": payer });
             answer["amount"]["payer_total"] = json!(self.prepay.total);
             answer["amount"]["payer_currency"] = json!("CNY");
         }

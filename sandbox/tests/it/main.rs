@@ -7,5 +7,6 @@ mod kept;
 mod merchant_crypto;
 mod notifications;
 mod payments;
+mod products;
 mod refunds;
 mod shop;

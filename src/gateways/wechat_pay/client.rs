@@ -55,7 +55,7 @@ impl From<Failure> for GatewayError {
 pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
-    signer: Signer,
+    pub(super) signer: Signer,
     pub(super) verifier: Verifier,
     wanted_key: Option<String>,
     timeout: Duration,

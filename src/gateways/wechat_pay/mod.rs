@@ -19,6 +19,7 @@ mod cipher;
 mod client;
 mod config;
 mod errors;
+mod invocation;
 mod notification;
 mod prepay;
 mod signature;
@@ -34,6 +35,7 @@ use cipher::Cipher;
 use client::{Answer, Client};
 pub use config::{Config, ConfigError};
 use errors::Call;
+use invocation::Invocation;
 use translate::Account;
 
 /// Longest reason of a refund, in bytes of UTF-8.
@@ -73,7 +75,10 @@ impl Gateway for WechatPay {
         let body = prepay::body(&self.account, request)?;
         let asked_at = self.clock.now();
         match self.client.post(target, &body).await? {
-            Answer::Verified(answer) => prepay::opened(&answer, request, asked_at),
+            Answer::Verified(answer) => {
+                let invocation = Invocation { account: &self.account, signer: &self.client.signer, at: asked_at };
+                prepay::opened(&answer, request, &invocation)
+            }
             Answer::Error(error) => Err(error.sorted(Call::Open)),
         }
     }

@@ -80,7 +80,8 @@ impl Signer {
         ))
     }
 
-    fn sign(&self, message: &[u8]) -> Result<String, Unspecified> {
+    /// The signature over these bytes, in base64.
+    pub(super) fn sign(&self, message: &[u8]) -> Result<String, Unspecified> {
         let mut signature = vec![0; self.key.public_modulus_len()];
         self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)?;
         Ok(STANDARD.encode(signature))
@@ -88,7 +89,7 @@ impl Signer {
 }
 
 /// 32 capital letters and digits, never the same twice.
-fn nonce() -> Result<String, Unspecified> {
+pub(super) fn nonce() -> Result<String, Unspecified> {
     let mut random = [0; 16];
     rand::fill(&mut random)?;
     Ok(hex::encode_upper(random))

@@ -42,6 +42,8 @@ vectors! {
     response_verify, "wechat-response-verify.json";
     /// Signed and encrypted notifications.
     notify, "wechat-notify.json";
+    /// What the payer's side is handed.
+    client_paysign, "wechat-client-paysign.json";
 }
 
 /// A key too short to be taken.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 /// `POST /v3/pay/transactions/{native|jsapi|h5|app}`.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(super) struct Prepay<'a> {
     pub appid: &'a str,
     pub mchid: &'a str,
@@ -18,6 +18,12 @@ pub(super) struct Prepay<'a> {
     pub attach: &'a str,
     pub notify_url: &'a str,
     pub amount: PrepayAmount<'a>,
+    /// JSAPI.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payer: Option<Payer<'a>>,
+    /// H5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scene_info: Option<SceneInfo<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -26,11 +32,47 @@ pub(super) struct PrepayAmount<'a> {
     pub currency: &'a str,
 }
 
+/// Identifies a person; has no `Debug`, so that it cannot be logged.
+#[derive(Serialize)]
+pub(super) struct Payer<'a> {
+    pub openid: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct SceneInfo<'a> {
+    pub payer_client_ip: &'a str,
+    pub h5_info: H5Info<'a>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct H5Info<'a> {
+    /// `Wap`, `iOS` or `Android`.
+    #[serde(rename = "type")]
+    pub kind: &'a str,
+}
+
 /// The answer to [`Prepay`].
 #[derive(Debug, Deserialize)]
 pub(super) struct Prepaid {
     /// Native.
     pub code_url: Option<String>,
+    /// JSAPI and App.
+    pub prepay_id: Option<String>,
+    /// H5.
+    pub h5_url: Option<String>,
+}
+
+/// What an app hands to WeChat's SDK. Android calls `package` `packageValue`.
+#[derive(Debug, Serialize)]
+pub(super) struct AppInvocation<'a> {
+    pub appid: &'a str,
+    pub partnerid: &'a str,
+    pub prepayid: &'a str,
+    pub package: &'a str,
+    pub noncestr: &'a str,
+    /// Unix seconds, as text.
+    pub timestamp: &'a str,
+    pub sign: &'a str,
 }
 
 /// `POST /v3/pay/transactions/out-trade-no/{out_trade_no}/close`; the answer is an empty 204.

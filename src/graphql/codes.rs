@@ -61,31 +61,21 @@ impl Extension for Codes {
 
     async fn request(&self, ctx: &ExtensionContext<'_>, next: NextRequest<'_>) -> Response {
         let mut response = next.run(ctx).await;
-        for e in &mut response.errors {
-            finish(e);
-        }
+        complete_errors(&mut response);
         response
     }
+}
 
-    async fn execute(
-        &self,
-        ctx: &ExtensionContext<'_>,
-        operation_name: Option<&str>,
-        next: async_graphql::extensions::NextExecute<'_>,
-    ) -> Response {
-        let mut response = next.run(ctx, operation_name).await;
-        for e in &mut response.errors {
-            finish(e);
-        }
-        response
-    }
+/// Gives every error of a response its code, its `retryable` and a bounded message.
+pub fn complete_errors(response: &mut Response) {
+    response.errors.iter_mut().for_each(finish);
 }
 
 fn finish(e: &mut ServerError) {
     let coded = e.extensions.as_ref().is_some_and(|x| x.get("code").is_some());
     if !coded {
         let code = match () {
-            () if e.path.is_empty() => code::GRAPHQL_VALIDATION_FAILED,
+            () if e.path.is_empty() || e.message.starts_with("Variable ") => code::GRAPHQL_VALIDATION_FAILED,
             () if e.message.starts_with("Failed to parse") || e.message.starts_with("Expected input type") => {
                 code::BAD_USER_INPUT
             }

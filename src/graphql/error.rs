@@ -172,7 +172,8 @@ impl From<RuleError> for ApiError {
             RuleError::Mismatched => Self::new(
                 code::PAYMENT_IN_PROGRESS,
                 "A payment of another amount than the order's has arrived; staff must decide about it first.",
-            ),
+            )
+            .again_after(60_000),
             RuleError::AttemptOpen => Self::new(
                 code::PAYMENT_IN_PROGRESS,
                 "Another payment of this order is still open. Send the same key again in a moment.",

@@ -14,7 +14,7 @@ mod refund;
 mod scalars;
 mod subscriptions;
 
-pub use codes::Codes;
+pub use codes::{Codes, complete_errors};
 pub use error::{ApiError, code};
 
 use async_graphql::{Context, Schema, SchemaBuilder};

@@ -6,6 +6,7 @@ mod notify;
 mod over_http;
 mod pages;
 mod socket;
+mod strict_json;
 mod token;
 
 pub use health::record_metrics;
@@ -60,9 +61,9 @@ pub struct Doors {
 pub fn doors(payments: Payments, tokens: TokenVerifier, settings: HttpSettings) -> Doors {
     let limits = document::Limits::default();
     let schema = graphql::schema(payments.clone());
-    let sockets = Sockets::new(schema.clone(), tokens.clone(), payments.clone(), settings.sockets, limits.clone());
-    let sockets = Arc::new(sockets.introspection(settings.dev));
     let introspected = graphql::introspected_schema(payments.clone());
+    let sockets = Sockets::new(schema.clone(), tokens.clone(), payments.clone(), settings.sockets, limits.clone());
+    let sockets = Arc::new(sockets.introspection(introspected.clone(), settings.dev));
     let shared = Arc::new(Shared { schema, introspected, tokens, sockets: sockets.clone(), limits, dev: settings.dev });
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(settings.cors_origins.iter().filter_map(|o| HeaderValue::from_str(o).ok())))

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use super::document::Kind;
-use super::{Shared, document, socket, token};
+use super::{Shared, document, socket, strict_json, token};
 use crate::graphql::{ApiError, KeyHeader, code};
 use crate::payments::Caller;
 
@@ -30,7 +30,7 @@ struct Call {
     query: String,
     #[serde(default)]
     operation_name: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "strict_json::object")]
     variables: Option<serde_json::Map<String, serde_json::Value>>,
     #[serde(default)]
     #[expect(dead_code, reason = "must be an object when it is there, and means nothing here")]
@@ -202,7 +202,7 @@ fn parse_url(parts: &Parts) -> Result<Call, Refusal> {
         Query::<std::collections::HashMap<String, String>>::try_from_uri(&parts.uri).map_err(|_| wrong())?;
     let object = |text: Option<String>| match text.filter(|t| !t.is_empty()) {
         None => Ok(None),
-        Some(text) => serde_json::from_str(&text).map(Some).map_err(|_| wrong()),
+        Some(text) => strict_json::object(&mut serde_json::Deserializer::from_str(&text)).map_err(|_| wrong()),
     };
     Ok(Call {
         query: given.remove("query").ok_or_else(wrong)?,
@@ -258,8 +258,8 @@ async fn run(
     if let Some(caller) = caller {
         request = request.data(caller);
     }
-    if let Some(key) = headers.get("idempotency-key").and_then(|v| v.to_str().ok()) {
-        request = request.data(KeyHeader(key.to_owned()));
+    if let Some(key) = headers.get("idempotency-key").map(|v| String::from_utf8_lossy(v.as_bytes())) {
+        request = request.data(KeyHeader(key.into_owned()));
     }
     let within = if kind == Some(Kind::Mutation) { MUTATION_WITHIN } else { QUERY_WITHIN };
     let schema = if counted.introspection { shared.introspected.clone() } else { shared.schema.clone() };

@@ -23,6 +23,8 @@ const PROTOCOL: &str = "graphql-transport-ws";
 const MESSAGE: usize = 32 * 1024;
 /// What is read of a message that is too long, so that its sender can be told properly.
 const READ: usize = 2 * MESSAGE;
+/// What may wait to be written to one socket.
+const WRITE: usize = 512 * 1024;
 
 /// What sockets are told by configuration.
 pub struct SocketSettings {
@@ -62,6 +64,7 @@ const PATIENCE: Patience = Patience {
 /// What all sockets share.
 pub struct Sockets {
     schema: PayonceSchema,
+    introspected: PayonceSchema,
     tokens: TokenVerifier,
     payments: Payments,
     settings: SocketSettings,
@@ -88,6 +91,7 @@ impl Sockets {
         limits: Limits,
     ) -> Self {
         Self {
+            introspected: schema.clone(),
             schema,
             tokens,
             payments,
@@ -99,9 +103,9 @@ impl Sockets {
         }
     }
 
-    /// Whether everybody may introspect, or only staff.
-    pub fn introspection(self, everybody: bool) -> Self {
-        Self { introspection: everybody, ..self }
+    /// By which schema it is introspected, which nests deeper, and whether everybody may, or only staff.
+    pub fn introspection(self, introspected: PayonceSchema, everybody: bool) -> Self {
+        Self { introspected, introspection: everybody, ..self }
     }
 
     /// How many are open.
@@ -193,13 +197,15 @@ pub async fn upgrade(sockets: Arc<Sockets>, headers: &HeaderMap, ws: WebSocketUp
     let Some(place) = sockets.place() else {
         tracing::debug!(open = sockets.open(), "a socket was refused: there are as many as may be");
         let words = "As many sockets are open as this server takes. Try again in a moment.";
-        let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", words);
+        let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, code::OVERLOADED, words);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         return response;
     };
     // The library's own buffer of 128 KiB would be most of what an idle socket costs.
     ws.read_buffer_size(1_024)
         .write_buffer_size(1_024)
+        // Answers to pings are queued by the library: a client that pings and does not read is let go.
+        .max_write_buffer_size(WRITE)
         .max_message_size(READ)
         .max_frame_size(READ)
         .on_upgrade(move |socket| connection::serve(sockets, socket, caller, place))

@@ -203,3 +203,29 @@ async fn the_pages_come_with_a_policy_that_names_no_other_origin() {
         assert!(page.text().await.unwrap().contains("<script"));
     }
 }
+
+#[tokio::test]
+async fn a_variable_that_is_missing_is_the_clients_mistake() {
+    let shop = Shop::open(Backend::Sqlite).await;
+    let token = shop.token("alice", "customer");
+    for document in [
+        "query($id: ID!) { order(id: $id) { id } }",
+        "mutation($k: IdempotencyKey!, $i: CreateOrderInput!) { createOrder(idempotencyKey: $k, input: $i) { replayed } }",
+    ] {
+        assert_eq!(shop.ask(&token, document, json!({})).await.code(), "GRAPHQL_VALIDATION_FAILED", "{document}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_stands_twice_in_the_variables_is_refused() {
+    let shop = Shop::open(Backend::Sqlite).await;
+    let input = r#"{"lines":[{"sku":"TEA","quantity":1,"quantity":100}]}"#;
+    let document =
+        "mutation($i: CreateOrderInput!) { createOrder(idempotencyKey: \"0123456789abcdef\", input: $i) { replayed } }";
+    let body = format!(r#"{{"query":{},"variables":{{"i":{input}}}}}"#, json!(document));
+    let token = shop.token("alice", "customer");
+    let sent = shop.http().post(shop.url("/graphql")).header("content-type", "application/json");
+    let response = sent.header("authorization", format!("Bearer {token}")).body(body).send().await.unwrap();
+    let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
+    assert_eq!(body["errors"][0]["extensions"]["code"], "GRAPHQL_PARSE_FAILED", "{body}");
+}

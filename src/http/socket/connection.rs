@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_graphql::{Request, Response, Value as GraphqlValue, Variables};
 use axum::Error;
@@ -14,7 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::frames::{self, Operation, Said};
 use super::{MESSAGE, Place, Sockets};
-use crate::graphql::{ApiError, code};
+use crate::graphql::{ApiError, code, complete_errors};
 use crate::http::document::{self, Kind};
 use crate::http::token::{NOT_BEARER, TokenError, bearer_token};
 use crate::payments::Caller;
@@ -229,16 +230,29 @@ impl Connection {
         if let Some(caller) = &self.caller {
             request = request.data(caller.clone());
         }
-        let schema = self.sockets.schema.clone();
-        let done = once(async { Event::Done });
+        let sockets = &self.sockets;
+        let schema = if counted.introspection { sockets.introspected.clone() } else { sockets.schema.clone() };
         if kind == Some(Kind::Subscription) {
             let mut first = true;
+            let silent = Arc::new(AtomicBool::new(true));
+            let said = silent.clone();
             let events = schema.execute_stream(request).map(move |response| {
                 let _held = &permit;
+                said.store(false, Ordering::Relaxed);
                 if std::mem::take(&mut first) {
                     Event::First(Kind::Subscription, response)
                 } else {
                     Event::Later(response)
+                }
+            });
+            // A subscription of ours always begins with the state as it is. The library ends one whose field
+            // stands in a fragment without a word, and "complete" would be taken for the order's end.
+            let done = once(async move {
+                if silent.load(Ordering::Relaxed) {
+                    let words = "Write the subscription's field directly into the operation, not into a fragment.";
+                    Event::Refused(ApiError::new(code::GRAPHQL_VALIDATION_FAILED, words))
+                } else {
+                    Event::Done
                 }
             });
             return Ok(events.chain(done).boxed());
@@ -256,17 +270,19 @@ impl Connection {
             }
             Err(_) => Event::Refused(ApiError::new(code::STORE_UNAVAILABLE, "No answer in time. Ask again.")),
         });
-        Ok(once(answer).chain(done).boxed())
+        Ok(once(answer).chain(once(async { Event::Done })).boxed())
     }
 
     async fn tell(&mut self, id: String, event: Event) -> Result<(), End> {
         let frame = match event {
-            Event::First(kind, response) if never_began(kind, &response) => {
+            Event::First(kind, mut response) if never_began(kind, &response) => {
                 self.forget(&id);
+                complete_errors(&mut response);
                 frames::errors(&id, &response.errors[..response.errors.len().min(ERRORS)])
             }
             Event::First(_, mut response) | Event::Later(mut response) => {
                 response.errors.truncate(ERRORS);
+                complete_errors(&mut response);
                 frames::next(&id, &response)
             }
             Event::Refused(e) => {

@@ -26,7 +26,7 @@ pub(super) struct Operation {
     pub query: String,
     #[serde(default)]
     pub operation_name: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::http::strict_json::object")]
     variables: Option<Map<String, Value>>,
     #[serde(default)]
     #[expect(dead_code, reason = "must be an object when it is there, and means nothing here")]

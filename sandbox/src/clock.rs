@@ -44,6 +44,14 @@ pub(crate) fn beijing_time(at: DateTime<Utc>) -> String {
     }
 }
 
+/// A time as it is in Beijing, in a format of one's own.
+pub(crate) fn beijing(at: DateTime<Utc>, format: &str) -> String {
+    match FixedOffset::east_opt(8 * 3600) {
+        Some(zone) => at.with_timezone(&zone).format(format).to_string(),
+        None => at.format(format).to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,6 +7,7 @@ use reqwest::{StatusCode, redirect};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    alipay,
     calls::Call,
     faults::FaultKind,
     outbox::{Content, Letter},
@@ -86,26 +87,36 @@ fn hold_back(world: &World, mut letter: Letter, ms: u64) {
     });
 }
 
-/// Sends it once; whether the merchant took it: 200 or 204 within the time.
+/// Sends it once; whether the merchant took it within the time: for WeChat Pay by 200 or 204, for
+/// Alipay by the right word.
 async fn send(world: &World, client: &reqwest::Client, letter: &Letter, fault: Option<FaultKind>) -> bool {
     let now = world.clock.now();
     let request = match &letter.content {
         Content::WechatPay(event) => wechat_pay::notification(letter, event, fault, &world.keys, now),
+        Content::Alipay(event) => alipay::notification(letter, event, fault, world.keys.alipay(), now),
     };
     let Ok((headers, body)) = request else {
         tracing::error!(id = letter.id, "a notification could not be signed");
         return false;
     };
     let answer = client.post(&letter.url).headers(headers).body(body).send().await;
-    match answer.map(|answer| answer.status()) {
-        Ok(StatusCode::OK | StatusCode::NO_CONTENT) => true,
-        Ok(status) => {
-            tracing::debug!(id = letter.id, %status, "a notification was not taken");
-            false
-        }
+    let (status, taken) = match answer {
+        Ok(answer) => (answer.status(), is_taken(&letter.content, answer).await),
         Err(error) => {
             tracing::debug!(id = letter.id, %error, "a notification did not arrive");
-            false
+            return false;
         }
+    };
+    if !taken {
+        tracing::debug!(id = letter.id, %status, "a notification was not taken");
+    }
+    taken
+}
+
+async fn is_taken(content: &Content, answer: reqwest::Response) -> bool {
+    let status = answer.status();
+    match content {
+        Content::WechatPay(_) => matches!(status, StatusCode::OK | StatusCode::NO_CONTENT),
+        Content::Alipay(_) => answer.bytes().await.is_ok_and(|body| alipay::is_taken(status, &body)),
     }
 }

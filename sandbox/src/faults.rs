@@ -7,18 +7,19 @@ use thiserror::Error;
 
 use crate::calls::Call;
 
-/// One way in which a call goes wrong.
+/// One way in which a call goes wrong, in WeChat Pay's words. Alipay answers 200 whatever happens, so
+/// what is said of it is the code in the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
     /// The effect happens, the connection ends without an answer.
     LoseAnswer,
     /// The connection ends without an effect and without an answer.
     LoseRequest,
-    /// 500 `SYSTEM_ERROR`, nothing happened.
+    /// 500 `SYSTEM_ERROR`, nothing happened. Alipay: 20000 `aop.ACQ.SYSTEM_ERROR`.
     Error500,
-    /// 500 `SYSTEM_ERROR`, and yet it happened.
+    /// 500 `SYSTEM_ERROR`, and yet it happened. Alipay: 20000 `aop.ACQ.SYSTEM_ERROR`.
     Error500After,
-    /// 429, nothing happened.
+    /// 429, nothing happened. Alipay: 40005 `isv.app-call-limited`.
     RateLimited,
     /// The answer comes this much later, the effect does not. It is real time, because what it
     /// tries is the timeout of a socket. A notification waits by the clock instead.
@@ -29,18 +30,22 @@ pub enum FaultKind {
     WronglySigned,
     /// A well signed answer about another order.
     OtherAnswer,
-    /// 403 `NOT_ENOUGH`: the merchant's balance does not cover the refund.
+    /// 403 `NOT_ENOUGH`: the merchant's balance does not cover the refund. Alipay: 40004
+    /// `ACQ.SELLER_BALANCE_NOT_ENOUGH`.
     NotEnough,
     /// A probe whose signature is wrong on purpose and says so (`WECHATPAY/SIGNTEST/`). In the
-    /// place of a notification: the real one follows at the next time of its schedule.
+    /// place of a notification: the real one follows at the next time of its schedule. Alipay, which
+    /// marks no probes, signs wrongly.
     Signtest,
     /// A notification is lost on its way.
     Drop,
     /// A notification arrives twice.
     Duplicate,
-    /// A refund is accepted and later ends `CLOSED`: nothing moved.
+    /// A refund is accepted and later ends `CLOSED`: nothing moved. Alipay: `fund_change` is `N`,
+    /// and no query finds the refund.
     RefundClosed,
-    /// A refund is accepted and later ends `ABNORMAL`: the bank refused it.
+    /// A refund is accepted and later ends `ABNORMAL`: the bank refused it. Alipay: 40004
+    /// `ACQ.TRADE_NOT_ALLOW_REFUND`.
     RefundAbnormal,
     /// The payer pays just before the close is looked at.
     PayDuringClose,

@@ -19,6 +19,8 @@ use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::alipay::{self, AlipayMerchant};
+
 const FOLDER: &str = "wechat_pay";
 const IDS: &str = "ids.json";
 const MERCHANT_KEY: &str = "merchant_private_key.pem";
@@ -42,6 +44,8 @@ pub struct Merchant {
     pub public_key_id: String,
     /// The gateway's public key, SPKI.
     pub public_key_pem: String,
+    /// The same for Alipay.
+    pub alipay: AlipayMerchant,
 }
 
 impl fmt::Debug for Merchant {
@@ -51,6 +55,7 @@ impl fmt::Debug for Merchant {
             .field("appid", &self.appid)
             .field("serial_no", &self.serial_no)
             .field("public_key_id", &self.public_key_id)
+            .field("alipay", &self.alipay)
             .finish_non_exhaustive()
     }
 }
@@ -61,6 +66,7 @@ pub struct Keys {
     merchant: Merchant,
     merchant_key: Arc<KeyPair>,
     platform_key: Arc<KeyPair>,
+    alipay: alipay::Keys,
 }
 
 impl fmt::Debug for Keys {
@@ -108,14 +114,13 @@ struct Ids {
 }
 
 impl Keys {
-    /// New keys of two 2048-bit RSA pairs, made side by side; takes some tenths of a second.
+    /// New keys, two 2048-bit RSA pairs for each gateway; takes some tenths of a second.
     pub fn generate() -> Result<Self, KeysError> {
-        let (merchant_key, platform_key) = std::thread::scope(|scope| {
-            let other = scope.spawn(|| KeyPair::generate(KeySize::Rsa2048));
-            let one = KeyPair::generate(KeySize::Rsa2048);
-            (one, other.join().unwrap_or(Err(Unspecified)))
-        });
-        let (merchant_key, platform_key) = (merchant_key?, platform_key?);
+        Self::make(alipay::Keys::generate()?)
+    }
+
+    fn make(alipay: alipay::Keys) -> Result<Self, KeysError> {
+        let (merchant_key, platform_key) = two_key_pairs()?;
         let ids = Ids {
             mchid: "1900000001".to_owned(),
             appid: "wxd678efh567hg6787".to_owned(),
@@ -123,28 +128,15 @@ impl Keys {
             api_v3_key: random_hex(16)?,
             public_key_id: format!("PUB_KEY_ID_01{}", random_digits(32)?),
         };
-        Self::assemble(ids, merchant_key, platform_key)
+        Self::assemble(ids, merchant_key, platform_key, alipay)
     }
 
     /// Reads the keys kept in `dir`, or makes and keeps them. Several processes may do this at
-    /// once: the folder appears whole or not at all, and all of them get the same keys.
+    /// once: a gateway's folder appears whole or not at all, and all of them get the same keys.
     pub fn load_or_create(dir: &Path) -> Result<Self, KeysError> {
-        let folder = dir.join(FOLDER);
-        if folder.join(IDS).exists() {
-            return Self::load(&folder);
-        }
-        let made = Self::generate()?;
-        let draft = dir.join(format!(".{FOLDER}-{}", random_hex(8)?));
-        made.save(&draft)?;
-        match fs::rename(&draft, &folder) {
-            Ok(()) => Ok(made),
-            // Another process was first: its folder is there and not empty.
-            Err(_) if folder.join(IDS).exists() => {
-                fs::remove_dir_all(&draft).map_err(at(&draft))?;
-                Self::load(&folder)
-            }
-            Err(error) => Err(at(&folder)(error)),
-        }
+        let alipay = alipay::Keys::load_or_create(dir)?;
+        let load = |folder: &Path| Self::load(folder, alipay.clone());
+        kept(dir, FOLDER, IDS, load, || Self::make(alipay.clone()), Self::save)
     }
 
     /// The merchant's side of it.
@@ -164,13 +156,17 @@ impl Keys {
         &self.platform_key
     }
 
-    fn load(folder: &Path) -> Result<Self, KeysError> {
+    pub(crate) fn alipay(&self) -> &alipay::Keys {
+        &self.alipay
+    }
+
+    fn load(folder: &Path, alipay: alipay::Keys) -> Result<Self, KeysError> {
         let path = folder.join(IDS);
-        let ids = fs::read(&path).map_err(at(&path))?;
+        let ids = read_file(&path)?;
         let ids = serde_json::from_slice(&ids).map_err(|_| KeysError::Content { path })?;
         let merchant_key = read_key(folder.join(MERCHANT_KEY))?;
         let platform_key = read_key(folder.join(PLATFORM_KEY))?;
-        Self::assemble(ids, merchant_key, platform_key)
+        Self::assemble(ids, merchant_key, platform_key, alipay)
     }
 
     fn save(&self, folder: &Path) -> Result<(), KeysError> {
@@ -190,8 +186,7 @@ impl Keys {
         write(folder.join(PLATFORM_PUBLIC_KEY), &self.merchant.public_key_pem, 0o644)
     }
 
-    fn assemble(ids: Ids, merchant: KeyPair, platform: KeyPair) -> Result<Self, KeysError> {
-        let public: PublicKeyX509Der<'_> = platform.public_key().as_der()?;
+    fn assemble(ids: Ids, merchant: KeyPair, platform: KeyPair, alipay: alipay::Keys) -> Result<Self, KeysError> {
         Ok(Self {
             merchant: Merchant {
                 mchid: ids.mchid,
@@ -200,12 +195,52 @@ impl Keys {
                 private_key_pem: private_pem(&merchant)?,
                 api_v3_key: ids.api_v3_key,
                 public_key_id: ids.public_key_id,
-                public_key_pem: pem("PUBLIC KEY", public.as_ref()),
+                public_key_pem: public_pem(&platform)?,
+                alipay: alipay.merchant.clone(),
             },
             merchant_key: Arc::new(merchant),
             platform_key: Arc::new(platform),
+            alipay,
         })
     }
+}
+
+/// Reads what is kept in a folder of `dir`, or makes and keeps it. The folder is there when its
+/// `mark` is.
+pub(crate) fn kept<T>(
+    dir: &Path,
+    name: &str,
+    mark: &str,
+    load: impl Fn(&Path) -> Result<T, KeysError>,
+    make: impl FnOnce() -> Result<T, KeysError>,
+    save: impl FnOnce(&T, &Path) -> Result<(), KeysError>,
+) -> Result<T, KeysError> {
+    let folder = dir.join(name);
+    if folder.join(mark).exists() {
+        return load(&folder);
+    }
+    let made = make()?;
+    let draft = dir.join(format!(".{name}-{}", random_hex(8)?));
+    save(&made, &draft)?;
+    match fs::rename(&draft, &folder) {
+        Ok(()) => Ok(made),
+        // Another process was first: its folder is there and not empty.
+        Err(_) if folder.join(mark).exists() => {
+            fs::remove_dir_all(&draft).map_err(at(&draft))?;
+            load(&folder)
+        }
+        Err(error) => Err(at(&folder)(error)),
+    }
+}
+
+/// Two 2048-bit RSA pairs, made side by side.
+pub(crate) fn two_key_pairs() -> Result<(KeyPair, KeyPair), KeysError> {
+    let (one, other) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| KeyPair::generate(KeySize::Rsa2048));
+        let one = KeyPair::generate(KeySize::Rsa2048);
+        (one, other.join().unwrap_or(Err(Unspecified)))
+    });
+    Ok((one?, other?))
 }
 
 /// `bytes` random bytes, as lower-case hex digits.
@@ -222,9 +257,14 @@ pub(crate) fn random_digits(count: usize) -> Result<String, Unspecified> {
     Ok(random.iter().map(|byte| char::from(b'0' + byte % 10)).collect())
 }
 
-fn private_pem(key: &KeyPair) -> Result<String, KeysError> {
+pub(crate) fn private_pem(key: &KeyPair) -> Result<String, KeysError> {
     let der: Pkcs8V1Der<'_> = key.as_der()?;
     Ok(pem("PRIVATE KEY", der.as_ref()))
+}
+
+pub(crate) fn public_pem(key: &KeyPair) -> Result<String, KeysError> {
+    let der: PublicKeyX509Der<'_> = key.public_key().as_der()?;
+    Ok(pem("PUBLIC KEY", der.as_ref()))
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
@@ -239,8 +279,12 @@ fn pem(label: &str, der: &[u8]) -> String {
     pem + &format!("\n-----END {label}-----\n")
 }
 
-fn read_key(path: PathBuf) -> Result<KeyPair, KeysError> {
-    let text = fs::read(&path).map_err(at(&path))?;
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, KeysError> {
+    fs::read(path).map_err(at(path))
+}
+
+pub(crate) fn read_key(path: PathBuf) -> Result<KeyPair, KeysError> {
+    let text = read_file(&path)?;
     private_key(&text).ok_or(KeysError::Content { path })
 }
 
@@ -250,7 +294,7 @@ pub(crate) fn private_key(pem: &[u8]) -> Option<KeyPair> {
     KeyPair::from_pkcs8(der.secret_pkcs8_der()).ok()
 }
 
-fn write(path: PathBuf, text: &str, mode: u32) -> Result<(), KeysError> {
+pub(crate) fn write(path: PathBuf, text: &str, mode: u32) -> Result<(), KeysError> {
     let mut options = fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -259,7 +303,7 @@ fn write(path: PathBuf, text: &str, mode: u32) -> Result<(), KeysError> {
     written.map_err(at(&path))
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> KeysError + use<> {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> KeysError + use<> {
     let path = path.to_owned();
     move |source| KeysError::File { path, source }
 }

@@ -18,7 +18,7 @@ pub struct Ledger {
 pub struct Charge {
     /// The merchant's number of the payment (`out_trade_no`).
     pub number: String,
-    /// `wechat_pay`.
+    /// `wechat_pay` or `alipay`.
     pub gateway: String,
     /// Amount in minor units.
     pub minor: i64,

@@ -1,7 +1,8 @@
-//! The gateways' other side: speaks WeChat Pay v3 on the wire as the real one does, plays the payer
-//! on a cashier page, and does wrong what it is told to do wrong. No money moves. It knows the
-//! gateways' documents and nothing of the program that is tried with it.
+//! The gateways' other side: speaks WeChat Pay v3 and Alipay on the wire as the real ones do, plays
+//! the payer on a cashier page, and does wrong what it is told to do wrong. No money moves. It knows
+//! the gateways' documents and nothing of the program that is tried with it.
 
+mod alipay;
 mod calls;
 mod cashier;
 mod clock;
@@ -13,6 +14,7 @@ mod faults;
 pub mod keys;
 mod ledger;
 mod outbox;
+mod random;
 mod running;
 mod state;
 #[cfg(test)]
@@ -20,6 +22,7 @@ mod vectors;
 mod wechat_pay;
 mod world;
 
+pub use alipay::AlipayMerchant;
 pub use calls::{Call, ReceivedCall};
 pub use cashier::PayError;
 pub use clock::{Clock, SystemClock};

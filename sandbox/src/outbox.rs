@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::wechat_pay;
+use crate::{alipay, wechat_pay};
 
 /// One notification, kept until the merchant takes it or its schedule ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,7 @@ pub(crate) struct Letter {
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Content {
     WechatPay(wechat_pay::Event),
+    Alipay(alipay::Event),
 }
 
 impl Content {
@@ -35,6 +36,7 @@ impl Content {
     fn pauses(&self) -> &'static [i64] {
         match self {
             Self::WechatPay(_) => &wechat_pay::PAUSES_S,
+            Self::Alipay(_) => &alipay::PAUSES_S,
         }
     }
 }
@@ -105,6 +107,10 @@ mod tests {
     use super::*;
 
     fn letter() -> Letter {
+        with(Content::WechatPay(wechat_pay::Event::default()))
+    }
+
+    fn with(content: Content) -> Letter {
         Letter {
             id: "EV-1".to_owned(),
             number: "ORDER-1".to_owned(),
@@ -112,7 +118,7 @@ mod tests {
             created_at: DateTime::UNIX_EPOCH,
             due_at: DateTime::UNIX_EPOCH,
             failures: 0,
-            content: Content::WechatPay(wechat_pay::Event::default()),
+            content,
         }
     }
 
@@ -130,6 +136,19 @@ mod tests {
         assert_eq!(sent[..5], [0, 15, 30, 60, 240]);
         assert_eq!(sent[15], 86_640, "24 h 4 min");
         assert!(outbox.letters.is_empty());
+    }
+
+    #[test]
+    fn a_letter_of_alipay_is_sent_eight_times_in_about_25_hours() {
+        let mut outbox = Outbox::default();
+        outbox.put(with(Content::Alipay(alipay::Event::default())));
+        let mut sent = Vec::new();
+        while let Some(now) = outbox.next_due() {
+            outbox.take_due(now);
+            sent.push((now - DateTime::UNIX_EPOCH).num_minutes());
+            outbox.not_taken("EV-1", now);
+        }
+        assert_eq!(sent, [0, 4, 14, 24, 84, 204, 564, 1464]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    alipay,
     calls::{CallLog, ReceivedCall},
     cashier::{self, PayError},
     clock::{Clock, SystemClock},
@@ -147,6 +148,16 @@ impl Sandbox {
         format!("http://{}", self.address)
     }
 
+    /// Alipay's gateway for the merchant's server.
+    pub fn alipay_gateway_url(&self) -> String {
+        self.url() + alipay::PATH
+    }
+
+    /// Alipay's gateway for payers' browsers, which may not reach the bound address.
+    pub fn public_alipay_gateway_url(&self) -> String {
+        format!("{}{}", self.world.public_url, alipay::PATH)
+    }
+
     /// What to configure a connector with.
     pub fn merchant(&self) -> &Merchant {
         self.world.keys.borrow_merchant()
@@ -226,8 +237,8 @@ fn keys_of_this_process() -> Result<Keys, KeysError> {
 }
 
 async fn serve(listener: TcpListener, world: Arc<World>, stop: CancellationToken) {
-    let routes =
-        Router::new().merge(wechat_pay::routes()).merge(cashier::routes()).merge(control::routes()).with_state(world);
+    let gateways = Router::new().merge(wechat_pay::routes()).merge(alipay::routes());
+    let routes = gateways.merge(cashier::routes()).merge(control::routes()).with_state(world);
     let service = routes.into_make_service_with_connect_info::<Connection>();
     let served = axum::serve(CuttableListener(listener), service).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {

@@ -14,7 +14,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ledger::Ledger, outbox::Outbox, wechat_pay};
+use crate::{alipay, ledger::Ledger, outbox::Outbox, wechat_pay};
 
 const FILE: &str = "state.json";
 
@@ -23,6 +23,9 @@ const FILE: &str = "state.json";
 pub(crate) struct State {
     pub(crate) journal: Journal,
     pub(crate) wechat_pay: wechat_pay::Book,
+    /// Not in what was kept before there was Alipay.
+    #[serde(default)]
+    pub(crate) alipay: alipay::Book,
 }
 
 /// What follows from a change in a gateway's book.

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 
 use crate::{
+    alipay,
     calls::CallLog,
-    cashier::PayError,
+    cashier::{Bill, PayError},
     clock::Clock,
     faults::Faults,
     keys::Keys,
@@ -39,9 +40,32 @@ impl World {
         self.store.look(now, |state| look(state, now))
     }
 
-    /// The payer pays.
+    /// The payer pays the order of this number, whoever's it is. Merchants do not use a number with
+    /// two gateways; were it so, WeChat Pay's order is meant here and below.
     pub(crate) fn pay(&self, number: &str) -> Result<(), PayError> {
-        self.change(|state, now| state.wechat_pay.pay(number, now, &mut state.journal))
+        self.change(|state, now| match state.wechat_pay.pay(number, now, &mut state.journal) {
+            Err(PayError::Unknown) => state.alipay.pay(number, now, &mut state.journal),
+            done => done,
+        })
+    }
+
+    /// The payer declines.
+    pub(crate) fn decline(&self, number: &str) -> Result<(), PayError> {
+        self.change(|state, now| match state.wechat_pay.decline(number, now) {
+            Err(PayError::Unknown) => state.alipay.decline(number, now),
+            done => done,
+        })
+    }
+
+    /// What the cashier shows of an order, and the time. Looking is what Alipay calls scanning.
+    pub(crate) fn bill(&self, number: &str) -> Option<(Bill, DateTime<Utc>)> {
+        self.change(|state, now| {
+            let bill = state.wechat_pay.bill(number, now).or_else(|| {
+                state.alipay.scan(number, now);
+                alipay::bill(state, self.keys.alipay(), number, now)
+            })?;
+            Some((bill, now))
+        })
     }
 
     pub(crate) fn ledger(&self) -> Ledger {

@@ -41,6 +41,8 @@ pub(crate) struct Bill {
     pub(crate) minor: i64,
     pub(crate) expires_at: DateTime<Utc>,
     pub(crate) state: BillState,
+    /// Where a payer who has paid goes back to the shop.
+    pub(crate) return_url: Option<String>,
 }
 
 /// Where an order stands, for the payer.
@@ -88,7 +90,7 @@ async fn pay(State(world): State<Arc<World>>, Path(number): Path<String>) -> Res
 }
 
 async fn decline(State(world): State<Arc<World>>, Path(number): Path<String>) -> Response {
-    let declined = world.change(|state, now| state.wechat_pay.decline(&number, now));
+    let declined = world.decline(&number);
     after(&world, &number, declined)
 }
 
@@ -101,8 +103,7 @@ fn after(world: &World, number: &str, done: Result<(), PayError>) -> Response {
 }
 
 fn page_of(world: &World, number: &str, status: StatusCode) -> Response {
-    let found = world.look(|state, now| state.wechat_pay.bill(number, now).map(|bill| (bill, now)));
-    match found {
+    match world.bill(number) {
         Some((bill, now)) => (status, page::bill(&bill, now)).into_response(),
         None => (StatusCode::NOT_FOUND, page::unknown()).into_response(),
     }

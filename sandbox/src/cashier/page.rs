@@ -52,7 +52,7 @@ pub(super) fn bill(bill: &Bill, now: DateTime<Utc>) -> Page {
     };
     let words = if words.is_empty() { String::new() } else { format!(r#"<p class="words">{words}</p>"#) };
     let is_open = matches!(bill.state, BillState::Open | BillState::Declined);
-    let actions = if is_open { actions(bill, now) } else { String::new() };
+    let actions = if is_open { actions(bill, now) } else { way_back(bill) };
     let content = format!(
         r#"{mark}<h1>{title}</h1>{words}
 <p class="amount">{amount}</p>
@@ -85,6 +85,15 @@ fn actions(bill: &Bill, now: DateTime<Utc>) -> String {
         left = clock_time(left_s),
         amount = yuan(bill.minor),
     )
+}
+
+/// The link to the shop, if the shop asked for one.
+fn way_back(bill: &Bill) -> String {
+    let link = bill
+        .return_url
+        .as_deref()
+        .map(|url| format!(r#"<a class="back" href="{}">Return to the shop</a>"#, escaped(url)));
+    link.unwrap_or_default()
 }
 
 fn page(title: &str, class: &str, content: &str) -> Page {
@@ -167,6 +176,7 @@ mod tests {
             minor: 100,
             expires_at: DateTime::UNIX_EPOCH,
             state: BillState::Open,
+            return_url: None,
         };
         let html = bill(&hostile, DateTime::UNIX_EPOCH).html;
         assert!(!html.contains("<script>alert"));

@@ -84,6 +84,7 @@ impl Book {
             minor: order.prepay.total,
             expires_at: order.expires_at,
             state,
+            return_url: None,
         })
     }
 

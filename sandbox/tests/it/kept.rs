@@ -11,16 +11,16 @@ use sandbox::{Clock, SystemClock, keys::Keys};
 use crate::shop::{Shop, start_sandbox};
 
 /// A folder of its own for one test, removed afterwards.
-struct Home(PathBuf);
+pub struct Home(PathBuf);
 
 impl Home {
-    fn new(name: &str) -> Self {
+    pub fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("sandbox-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a folder");
         Self(path)
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -71,7 +71,7 @@ fn processes_that_start_at_once_share_one_set_of_keys() {
     });
     assert!(made.iter().all(|merchant| *merchant == made[0]));
     let left: Vec<_> = std::fs::read_dir(home.path()).expect("a folder").collect();
-    assert_eq!(left.len(), 1, "no drafts are left: {left:?}");
+    assert_eq!(left.len(), 2, "a folder for each gateway, and no drafts are left: {left:?}");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

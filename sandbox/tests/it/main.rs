@@ -1,5 +1,8 @@
-//! The WeChat Pay simulator over real sockets, with a merchant that signs and a clock that waits.
+//! The gateways' simulator over real sockets, with merchants that sign and a clock that waits.
 
+mod alipay;
+mod alipay_faults;
+mod alipay_shop;
 mod cashier;
 mod clock;
 mod faults;

@@ -110,7 +110,7 @@ impl App {
             nothing_pending(&store).await?;
         }
         let sandbox = start_sandbox(config, &clock).await?;
-        let registry = Registry { wechat_pay: wechat_pay_config(config, sandbox.as_ref()) };
+        let registry = Registry { wechat_pay: wechat_pay_config(config, sandbox.as_ref()), alipay: None };
         let gateways = registry.connect(&clock).map_err(|e| failed("PAYONCE_WECHAT_PAY_*", e))?;
         let coordination = coordination(config).await?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
@@ -401,7 +401,7 @@ pub async fn doctor(config: &Config) -> bool {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let gateway = match wechat_pay_config(config, None) {
         None => Ok("WeChat Pay is the sandbox".to_owned()),
-        Some(given) => match (Registry { wechat_pay: Some(given) }).connect(&clock) {
+        Some(given) => match (Registry { wechat_pay: Some(given), alipay: None }).connect(&clock) {
             Ok(_) => Ok("WeChat Pay's keys are readable".to_owned()),
             Err(e) => Err(format!("PAYONCE_WECHAT_PAY_*: {e}")),
         },

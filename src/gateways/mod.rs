@@ -6,6 +6,7 @@ use domain::Gateway;
 
 use crate::payments::ports::{self, Clock, Gateways};
 
+pub mod alipay;
 pub mod wechat_pay;
 
 /// The registry: which providers are configured, and with what.
@@ -13,6 +14,8 @@ pub mod wechat_pay;
 pub struct Registry {
     /// WeChat Pay; `None`: not offered.
     pub wechat_pay: Option<wechat_pay::Config>,
+    /// Alipay; `None`: not offered.
+    pub alipay: Option<alipay::Config>,
 }
 
 /// A provider's configuration is wrong.
@@ -21,6 +24,9 @@ pub enum ConfigError {
     /// WeChat Pay's.
     #[error("WeChat Pay: {0}")]
     WechatPay(#[from] wechat_pay::ConfigError),
+    /// Alipay's.
+    #[error("Alipay: {0}")]
+    Alipay(#[from] alipay::ConfigError),
 }
 
 impl Registry {
@@ -32,6 +38,10 @@ impl Registry {
             let connector: Arc<dyn ports::Gateway> = Arc::new(wechat_pay::WechatPay::new(config, clock.clone())?);
             gateways.insert(Gateway::WechatPay, connector);
         }
+        if let Some(config) = self.alipay {
+            let connector: Arc<dyn ports::Gateway> = Arc::new(alipay::Alipay::new(config, clock.clone())?);
+            gateways.insert(Gateway::Alipay, connector);
+        }
         Ok(gateways)
     }
 }
@@ -39,21 +49,37 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateways::wechat_pay::vectors;
+
+    fn clock() -> Arc<dyn Clock> {
+        Arc::new(wechat_pay::vectors::Stopped)
+    }
+
+    fn both() -> Registry {
+        Registry {
+            wechat_pay: Some(wechat_pay::vectors::config("http://127.0.0.1:1")),
+            alipay: Some(alipay::vectors::config("http://127.0.0.1:1")),
+        }
+    }
 
     #[test]
     fn a_provider_is_there_when_it_is_configured() {
-        let clock: Arc<dyn Clock> = Arc::new(vectors::Stopped);
-        assert!(Registry::default().connect(&clock).unwrap().is_empty());
-        let gateways = Registry { wechat_pay: Some(vectors::config("http://127.0.0.1:1")) }.connect(&clock).unwrap();
+        assert!(Registry::default().connect(&clock()).unwrap().is_empty());
+        let gateways = Registry { alipay: None, ..both() }.connect(&clock()).unwrap();
         assert!(gateways.contains_key(&Gateway::WechatPay) && !gateways.contains_key(&Gateway::Alipay));
+        let gateways = Registry { wechat_pay: None, ..both() }.connect(&clock()).unwrap();
+        assert!(!gateways.contains_key(&Gateway::WechatPay) && gateways.contains_key(&Gateway::Alipay));
+        assert_eq!(both().connect(&clock()).unwrap().len(), 2);
     }
 
     #[test]
     fn a_wrong_configuration_names_its_provider() {
-        let clock: Arc<dyn Clock> = Arc::new(vectors::Stopped);
-        let config = wechat_pay::Config { api_v3_key: "short".into(), ..vectors::config("http://127.0.0.1:1") };
-        let error = Registry { wechat_pay: Some(config) }.connect(&clock).err().unwrap();
+        let mut wrong = both();
+        wrong.wechat_pay.as_mut().unwrap().api_v3_key = "short".into();
+        let error = wrong.connect(&clock()).err().unwrap();
         assert_eq!(error.to_string(), "WeChat Pay: the APIv3 key has 5 bytes; right are exactly 32");
+        let mut wrong = both();
+        wrong.alipay.as_mut().unwrap().app_id = "wx1".into();
+        let error = wrong.connect(&clock()).err().unwrap();
+        assert_eq!(error.to_string(), "Alipay: the app id is not 16 digits; right is an id such as 2021000000000001");
     }
 }

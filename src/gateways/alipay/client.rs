@@ -1,0 +1,196 @@
+//! One signed request, one answer: the HTTP of Alipay.
+//!
+//! Nothing here sends twice what changes something. Every attempt has its own timestamp and signature.
+
+use std::error::Error;
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use reqwest::{Response, Url};
+use serde::Serialize;
+use tokio::time::Instant;
+
+use super::config::{self, Config, ConfigError};
+use super::envelope::Envelope;
+use super::errors::{Call, ErrorAnswer, SUCCESS};
+use super::request::{Request, Requests, Urls};
+use super::signature::Verifier;
+use super::wire::Head;
+use crate::payments::ports::GatewayError;
+
+/// No answer of the API is near this; we stop reading where it is passed.
+const ANSWER_LIMIT: usize = 256 * 1024;
+/// A question that met a broken connection or a 5xx is asked so often at most.
+const QUESTIONS: u32 = 3;
+const USER_AGENT: &str = concat!("payonce/", env!("CARGO_PKG_VERSION"));
+
+/// An answer whose sender and outcome are clear.
+pub(super) enum Answer {
+    /// Code 10000, and this very text was signed by Alipay.
+    Verified(String),
+    /// Any other code.
+    Error(ErrorAnswer),
+}
+
+/// Why there is no answer to go by.
+enum Failure {
+    /// Nothing has left our side.
+    NotSent(String),
+    /// The connection broke after that, or something in between answered.
+    Lost(String),
+    /// Something came that we cannot trust or read.
+    Untrusted(String),
+}
+
+impl From<Failure> for GatewayError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::NotSent(why) => GatewayError::NotSent(why),
+            Failure::Lost(why) | Failure::Untrusted(why) => GatewayError::Unknown(why),
+        }
+    }
+}
+
+/// Calls Alipay as one app.
+pub(super) struct Client {
+    http: reqwest::Client,
+    gateway: Url,
+    pub(super) requests: Requests,
+    pub(super) verifier: Verifier,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Reads the address; does not call.
+    pub(super) fn new(config: &Config, requests: Requests) -> Result<Self, ConfigError> {
+        let gateway = config::gateway_url(&config.gateway_url).map_err(ConfigError::GatewayUrl)?;
+        let verifier = Verifier::new(&config.alipay_public_key, &requests.signer)?;
+        let mut http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            // A connection that does not come about is "not sent": that must be seen before the deadline.
+            .connect_timeout(config.timeout / 2)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false);
+        if gateway.scheme() == "http" {
+            // The sandbox: starts where no CA certificates are installed.
+            http = http.tls_certs_only([]);
+        }
+        let http = http.build().map_err(|why| ConfigError::HttpClient(causes(&why)))?;
+        Ok(Self { http, gateway, requests, verifier, timeout: config.timeout })
+    }
+
+    /// When a call that begins now must have ended; a second question to finish it shares it.
+    pub(super) fn deadline(&self) -> Instant {
+        Instant::now() + self.timeout
+    }
+
+    /// Calls once. A question that meets a broken connection or a 5xx is asked at most twice more.
+    pub(super) async fn call(
+        &self,
+        call: Call,
+        notify_url: Option<&str>,
+        content: &impl Serialize,
+        deadline: Instant,
+    ) -> Result<Answer, GatewayError> {
+        let tries = if call.is_question() { QUESTIONS } else { 1 };
+        let attempts = async {
+            let mut asked = 1;
+            loop {
+                let urls = Urls { notify: notify_url, back: None };
+                let request = self.requests.sign(call.method(), urls, content)?;
+                match self.attempt(call, &request).await {
+                    Err(Failure::NotSent(_) | Failure::Lost(_)) if asked < tries => {}
+                    outcome => return Ok(outcome?),
+                }
+                // Real time, not the clock of the rules: the network does not know that one.
+                tokio::time::sleep(pause(asked)).await;
+                asked += 1;
+            }
+        };
+        match tokio::time::timeout_at(deadline, attempts).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(GatewayError::Unknown(format!("no answer within {} ms", self.timeout.as_millis()))),
+        }
+    }
+
+    async fn attempt(&self, call: Call, request: &Request) -> Result<Answer, Failure> {
+        let (address, content) = request.parts(&self.gateway);
+        let response = self
+            .http
+            .post(address)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded;charset=utf-8")
+            .body(Request::body(content))
+            .send()
+            .await
+            .map_err(sort)?;
+        self.read(call, response).await
+    }
+
+    async fn read(&self, call: Call, mut response: Response) -> Result<Answer, Failure> {
+        let status = response.status();
+        if status != StatusCode::OK {
+            // Alipay answers 200 to everything: this is somebody in between, or Alipay in trouble.
+            let why = format!("{status} decides nothing");
+            return Err(if status.is_server_error() { Failure::Lost(why) } else { Failure::Untrusted(why) });
+        }
+        let body = within_limit(&mut response).await?;
+        self.judge(call, &body).map_err(|why| Failure::Untrusted(why.to_owned()))
+    }
+
+    /// What an answer comes to. Only what is verified can be a success, and only that text is read.
+    fn judge(&self, call: Call, body: &[u8]) -> Result<Answer, &'static str> {
+        let Envelope { node, error, sign } = Envelope::cut(body, call.method())?;
+        let head = |text: &str| serde_json::from_str::<Head>(text).map_err(|_| "the answer has no code");
+        let Some(sign) = sign else {
+            return match head(node)? {
+                head if head.code == SUCCESS => Err("a success that nobody signed"),
+                head => Ok(Answer::Error(ErrorAnswer::read(head, false))),
+            };
+        };
+        let verified = self.verifier.node(node, &sign).ok_or("the signature does not fit")?;
+        match head(&verified)? {
+            head if head.code != SUCCESS => Ok(Answer::Error(ErrorAnswer::read(head, true))),
+            _ if error => Err("a success that calls itself an error"),
+            _ => Ok(Answer::Verified(verified.into_owned())),
+        }
+    }
+}
+
+async fn within_limit(response: &mut Response) -> Result<Vec<u8>, Failure> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|why| Failure::Lost(causes(&why.without_url())))? {
+        if body.len() + chunk.len() > ANSWER_LIMIT {
+            return Err(Failure::Untrusted(format!("the answer is longer than {ANSWER_LIMIT} bytes")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Only a connection that never stood proves that nothing was sent.
+fn sort(error: reqwest::Error) -> Failure {
+    let not_sent = error.is_connect() || error.is_builder();
+    let why = causes(&error.without_url());
+    if not_sent { Failure::NotSent(why) } else { Failure::Lost(why) }
+}
+
+/// 100 to 355 ms, then 200 to 455 ms.
+fn pause(asked: u32) -> Duration {
+    let mut jitter = [0];
+    // Without randomness the pause is only less spread.
+    let _ = aws_lc_rs::rand::fill(&mut jitter);
+    Duration::from_millis(100 * u64::from(asked) + u64::from(jitter[0]))
+}
+
+/// The error and what is behind it, on one line.
+fn causes(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        line = format!("{line}: {inner}");
+        cause = inner.source();
+    }
+    line
+}

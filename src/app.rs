@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Profile, TokenKey};
 use crate::coordination::{InProcessCoordination, RedisCoordination};
-use crate::gateways::{Registry, wechat_pay};
+use crate::gateways::{ConfigError, Registry, alipay, wechat_pay};
 use crate::http::{self, HttpSettings, NewToken, SocketSettings, Sockets, TokenKeys, TokenVerifier};
 use crate::payments::ports::{BoxFuture, Clock, Coordination};
 use crate::payments::{Payments, Settings};
@@ -43,6 +43,14 @@ fn unreachable_database(e: &dyn std::fmt::Display) -> StartError {
         return failed("PAYONCE_DATABASE_URL", words);
     }
     failed("PAYONCE_DATABASE_URL", cause)
+}
+
+/// The error's own words name the provider; the variables are named after it.
+fn wrong_gateway(e: ConfigError) -> StartError {
+    match &e {
+        ConfigError::WechatPay(_) => failed("PAYONCE_WECHAT_PAY_*", &e),
+        ConfigError::Alipay(_) => failed("PAYONCE_ALIPAY_*", &e),
+    }
 }
 
 /// The real clock.
@@ -110,8 +118,11 @@ impl App {
             nothing_pending(&store).await?;
         }
         let sandbox = start_sandbox(config, &clock).await?;
-        let registry = Registry { wechat_pay: wechat_pay_config(config, sandbox.as_ref()), alipay: None };
-        let gateways = registry.connect(&clock).map_err(|e| failed("PAYONCE_WECHAT_PAY_*", e))?;
+        let registry = Registry {
+            wechat_pay: wechat_pay_config(config, sandbox.as_ref()),
+            alipay: alipay_config(config, sandbox.as_ref()),
+        };
+        let gateways = registry.connect(&clock).map_err(wrong_gateway)?;
         let coordination = coordination(config).await?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let settings = Settings {
@@ -313,6 +324,31 @@ fn wechat_pay_config(config: &Config, sandbox: Option<&Sandbox>) -> Option<wecha
     })
 }
 
+fn alipay_config(config: &Config, sandbox: Option<&Sandbox>) -> Option<alipay::Config> {
+    if let Some(given) = &config.alipay {
+        return Some(alipay::Config {
+            gateway_url: given.gateway_url.clone(),
+            browser_url: None,
+            app_id: given.app_id.clone(),
+            seller_id: given.seller_id.clone(),
+            private_key: given.private_key.clone(),
+            alipay_public_key: given.alipay_public_key.clone(),
+            timeout: alipay::Config::TIMEOUT,
+        });
+    }
+    let sandbox = sandbox?;
+    let merchant = &sandbox.merchant().alipay;
+    Some(alipay::Config {
+        gateway_url: sandbox.alipay_gateway_url(),
+        browser_url: Some(sandbox.public_alipay_gateway_url()),
+        app_id: merchant.app_id.clone(),
+        seller_id: merchant.seller_id.clone(),
+        private_key: merchant.private_key_pem.clone().into(),
+        alipay_public_key: merchant.alipay_public_key_pem.clone(),
+        timeout: alipay::Config::TIMEOUT,
+    })
+}
+
 async fn coordination(config: &Config) -> Result<Arc<dyn Coordination>, StartError> {
     match &config.redis_url {
         None => Ok(Arc::new(InProcessCoordination::new())),
@@ -399,12 +435,15 @@ pub async fn doctor(config: &Config) -> bool {
         Err(e) => say("redis", Err(e.to_string())),
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let gateway = match wechat_pay_config(config, None) {
-        None => Ok("WeChat Pay is the sandbox".to_owned()),
-        Some(given) => match (Registry { wechat_pay: Some(given), alipay: None }).connect(&clock) {
-            Ok(_) => Ok("WeChat Pay's keys are readable".to_owned()),
-            Err(e) => Err(format!("PAYONCE_WECHAT_PAY_*: {e}")),
-        },
+    let registry = Registry { wechat_pay: wechat_pay_config(config, None), alipay: alipay_config(config, None) };
+    let gateway = match registry.connect(&clock) {
+        Ok(gateways) if gateways.is_empty() => Ok("none is configured; the dev profile has the sandbox".to_owned()),
+        Ok(gateways) => {
+            let mut names: Vec<&str> = gateways.keys().map(|g| g.name()).collect();
+            names.sort_unstable();
+            Ok(format!("the keys of {} are readable", names.join(" and ")))
+        }
+        Err(e) => Err(wrong_gateway(e).to_string()),
     };
     say("gateways", gateway);
     say("tokens", tokens(config, clock).map(|_| "keys are readable".to_owned()).map_err(|e| e.to_string()));

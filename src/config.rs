@@ -48,6 +48,21 @@ pub struct WechatPay {
     pub public_key_pem: String,
 }
 
+/// Alipay's part, in public-key mode; the sandbox fills it in when it is not given.
+#[derive(Clone, Debug)]
+pub struct Alipay {
+    /// Where `gateway.do` is.
+    pub gateway_url: String,
+    /// The app.
+    pub app_id: String,
+    /// Who gets the money.
+    pub seller_id: String,
+    /// The app's private key: PEM or bare base64.
+    pub private_key: SecretString,
+    /// Alipay's public key: PEM or bare base64.
+    pub alipay_public_key: String,
+}
+
 /// Everything that can be configured, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -81,6 +96,8 @@ pub struct Config {
     pub number_key: NumberKey,
     /// `PAYONCE_WECHAT_PAY_*`
     pub wechat_pay: Option<WechatPay>,
+    /// `PAYONCE_ALIPAY_*`
+    pub alipay: Option<Alipay>,
     /// `PAYONCE_SANDBOX_LISTEN`; `None`: off.
     pub sandbox_listen: Option<SocketAddr>,
     /// `PAYONCE_SANDBOX_HOME`: where the sandbox keeps its keys and its orders; `None`: off, nothing is kept.
@@ -108,7 +125,7 @@ pub struct ConfigError {
 }
 
 /// Everything that is understood. A key of the file is the variable's name without `PAYONCE_`, in lower case.
-const KEYS: [&str; 32] = [
+const KEYS: [&str; 37] = [
     "profile",
     "listen",
     "admin_listen",
@@ -132,6 +149,11 @@ const KEYS: [&str; 32] = [
     "wechat_pay_api_v3_key",
     "wechat_pay_public_key_id",
     "wechat_pay_public_key_file",
+    "alipay_gateway_url",
+    "alipay_app_id",
+    "alipay_seller_id",
+    "alipay_private_key_file",
+    "alipay_alipay_public_key_file",
     "sandbox_listen",
     "sandbox_home",
     "sandbox_url",
@@ -144,8 +166,18 @@ const KEYS: [&str; 32] = [
 ];
 
 /// Names that a later version will understand: better refused than taken for something that works.
-const LATER: [&str; 8] =
-    ["amqp_url", "jwks_url", "webhook_", "quote_", "rate_", "trusted_", "alipay_", "customer_daily_max_minor"];
+const LATER: [&str; 10] = [
+    "amqp_url",
+    "jwks_url",
+    "webhook_",
+    "quote_",
+    "rate_",
+    "trusted_",
+    "alipay_app_cert",
+    "alipay_alipay_cert",
+    "alipay_root_cert",
+    "customer_daily_max_minor",
+];
 
 const DEV_SECRET: &str = "payonce-dev-secret-not-for-production-use";
 const DEV_NUMBER_KEY: &str = "payonce-dev-number-key-not-for-production";
@@ -192,6 +224,7 @@ impl Config {
             duplicate_window: values.duration("duplicate_window", "5s", 0, 3_600)?,
             number_key: values.number_key(dev)?,
             wechat_pay: values.wechat_pay()?,
+            alipay: values.alipay()?,
             sandbox_listen: values.address("sandbox_listen", dev.then_some("127.0.0.1:8090"))?,
             sandbox_home: Some(PathBuf::from(values.text("sandbox_home", ".payonce/sandbox")))
                 .filter(|p| p.as_os_str() != "off"),
@@ -225,12 +258,19 @@ impl Config {
         if !self.public_url.as_ref().is_some_and(|url| url.starts_with("https://")) {
             return Err(wrong("public_url", "gateways send money's news there; right is https://…"));
         }
-        let Some(wechat_pay) = &self.wechat_pay else {
+        if self.wechat_pay.is_none() && self.alipay.is_none() {
             return Err(wrong(
                 "wechat_pay_mchid",
-                "is missing; production needs a real gateway: set PAYONCE_WECHAT_PAY_*",
+                "is missing; production needs a real gateway: set PAYONCE_WECHAT_PAY_* or PAYONCE_ALIPAY_*",
             ));
-        };
+        }
+        if self.alipay.as_ref().is_some_and(|a| !a.gateway_url.starts_with("https://")) {
+            return Err(wrong(
+                "alipay_gateway_url",
+                "is not https://; right is https://openapi.alipay.com/gateway.do, or leave it unset",
+            ));
+        }
+        let Some(wechat_pay) = &self.wechat_pay else { return Ok(()) };
         if !wechat_pay.base_url.starts_with("https://") {
             return Err(wrong(
                 "wechat_pay_base_url",
@@ -381,6 +421,21 @@ impl Values {
         }))
     }
 
+    fn alipay(&self) -> Result<Option<Alipay>, ConfigError> {
+        if !self.0.iter().any(|(k, v)| k.starts_with("alipay_") && !v.is_empty()) {
+            return Ok(None);
+        }
+        let private_key_file = self.required("alipay_private_key_file")?;
+        let public_key_file = self.required("alipay_alipay_public_key_file")?;
+        Ok(Some(Alipay {
+            gateway_url: self.text("alipay_gateway_url", "https://openapi.alipay.com/gateway.do"),
+            app_id: self.required("alipay_app_id")?,
+            seller_id: self.required("alipay_seller_id")?,
+            private_key: self.file("alipay_private_key_file", &private_key_file)?.into(),
+            alipay_public_key: self.file("alipay_alipay_public_key_file", &public_key_file)?,
+        }))
+    }
+
     fn file(&self, key: &str, path: &str) -> Result<String, ConfigError> {
         std::fs::read_to_string(path).map_err(|e| wrong(key, format!("{path}: {e}")))
     }
@@ -454,6 +509,7 @@ mod tests {
             ("PAYONCE_WS_PER_PROCESS", "0", "from 1"),
             ("PAYONCE_LOG_FORMAT", "xml", "neither json nor pretty"),
             ("PAYONCE_AMQP_URL", "amqp://x", "leave it unset"),
+            ("PAYONCE_ALIPAY_APP_CERT_FILE", "/x.crt", "leave it unset"),
             ("PAYONCE_JWKS_FILE", "/nowhere/jwks.json", "/nowhere/jwks.json"),
         ];
         for (variable, value, hint) in cases {
@@ -488,6 +544,17 @@ mod tests {
         }
         good.retain(|(k, _)| *k != "PAYONCE_NUMBER_KEY");
         assert!(from(&good).unwrap_err().to_string().starts_with("PAYONCE_NUMBER_KEY: is missing"));
+    }
+
+    #[test]
+    fn a_gateway_is_configured_whole_or_not_at_all() {
+        for (given, value, missing) in [
+            ("PAYONCE_WECHAT_PAY_MCHID", "1900000001", "PAYONCE_WECHAT_PAY_PRIVATE_KEY_FILE: is missing"),
+            ("PAYONCE_ALIPAY_APP_ID", "2021000000000001", "PAYONCE_ALIPAY_PRIVATE_KEY_FILE: is missing"),
+            ("PAYONCE_ALIPAY_PRIVATE_KEY_FILE", "/nowhere/key", "PAYONCE_ALIPAY_ALIPAY_PUBLIC_KEY_FILE: is missing"),
+        ] {
+            assert_eq!(from(&[(given, value)]).unwrap_err().to_string(), missing);
+        }
     }
 
     #[test]

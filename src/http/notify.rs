@@ -14,8 +14,8 @@ const BODY: usize = 64 * 1024;
 /// A gateway that takes longer comes again.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
 
-/// `POST /notify/{gateway}`. Acknowledged only after commit: 204. Not from the gateway: 401. The store is
-/// away: 503, so that it comes again.
+/// `POST /notify/{gateway}`. Acknowledged only after commit: 204, to Alipay `success`. Not from the gateway:
+/// 401. The store is away: 503, so that it comes again.
 pub(super) async fn take(
     State(payments): State<Payments>,
     Path(gateway): Path<String>,
@@ -24,21 +24,27 @@ pub(super) async fn take(
 ) -> Response {
     let Some(gateway) = Gateway::from_name(&gateway) else { return StatusCode::NOT_FOUND.into_response() };
     let Ok(Ok(body)) = tokio::time::timeout(BODY_WITHIN, to_bytes(body, BODY)).await else {
-        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too large");
+        return refuse(gateway, StatusCode::PAYLOAD_TOO_LARGE, "too large");
     };
     match payments.take_notification(gateway, &headers, &body).await {
-        Ok(Taken::Yes) => StatusCode::NO_CONTENT.into_response(),
-        Ok(Taken::Invalid) => refuse(StatusCode::UNAUTHORIZED, "not a valid notification"),
+        Ok(Taken::Yes) => match gateway {
+            Gateway::WechatPay => StatusCode::NO_CONTENT.into_response(),
+            Gateway::Alipay => "success".into_response(),
+        },
+        Ok(Taken::Invalid) => refuse(gateway, StatusCode::UNAUTHORIZED, "not a valid notification"),
         Err(PaymentError::GatewayNotConfigured(_)) => StatusCode::NOT_FOUND.into_response(),
         Err(e) => {
             tracing::error!(gateway = gateway.name(), error = %e, "a notification could not be taken; it comes again");
-            refuse(StatusCode::SERVICE_UNAVAILABLE, "try again")
+            refuse(gateway, StatusCode::SERVICE_UNAVAILABLE, "try again")
         }
     }
 }
 
-/// What WeChat Pay expects beside the status.
-fn refuse(status: StatusCode, message: &'static str) -> Response {
+/// What the gateway expects beside the status.
+fn refuse(gateway: Gateway, status: StatusCode, message: &'static str) -> Response {
+    if gateway == Gateway::Alipay {
+        return (status, "fail").into_response();
+    }
     let body = serde_json::json!({"code": "FAIL", "message": message}).to_string();
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

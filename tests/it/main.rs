@@ -1,6 +1,7 @@
 //! What Payonce promises, one file per mutation or promise, on real servers.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
+mod alipay;
 mod architecture;
 mod cancel_order;
 mod coordination;

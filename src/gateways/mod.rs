@@ -6,6 +6,8 @@ use domain::Gateway;
 
 use crate::payments::ports::{self, Clock, Gateways};
 
+mod transport;
+
 pub mod alipay;
 pub mod wechat_pay;
 

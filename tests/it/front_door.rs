@@ -229,3 +229,19 @@ async fn a_name_that_stands_twice_in_the_variables_is_refused() {
     let body: Value = serde_json::from_str(&response.text().await.unwrap()).unwrap();
     assert_eq!(body["errors"][0]["extensions"]["code"], "GRAPHQL_PARSE_FAILED", "{body}");
 }
+
+#[tokio::test]
+async fn the_admin_has_a_listener_of_its_own_where_one_is_named() {
+    let shop = Shop::open_with(Backend::Sqlite, &[("PAYONCE_ADMIN_LISTEN", "127.0.0.1:0")]).await;
+    let admin = |path: &str| format!("http://{}{path}", shop.app.admin_address);
+    assert_ne!(shop.app.admin_address, shop.app.address);
+    for path in ["/admin/", "/metrics", "/healthz"] {
+        assert_eq!(shop.http().get(admin(path)).send().await.unwrap().status(), 200, "{path}");
+        assert_eq!(shop.http().get(shop.url(path)).send().await.unwrap().status(), 404, "{path} in public");
+    }
+    // The console asks its own origin; gateways have no business there.
+    let body = json!({"query": "{ __typename }"}).to_string();
+    let asked = shop.http().post(admin("/graphql")).header("content-type", "application/json").body(body);
+    assert_eq!(asked.send().await.unwrap().status(), 200);
+    assert_eq!(shop.http().post(admin("/notify/wechat_pay")).send().await.unwrap().status(), 404);
+}

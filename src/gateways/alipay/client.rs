@@ -2,7 +2,6 @@
 //!
 //! Nothing here sends twice what changes something. Every attempt has its own timestamp and signature.
 
-use std::error::Error;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -17,13 +16,8 @@ use super::errors::{Call, ErrorAnswer, SUCCESS};
 use super::request::{Request, Requests, Urls};
 use super::signature::Verifier;
 use super::wire::Head;
+use crate::gateways::transport::{Failure, QUESTIONS, http_client, pause, sort, within_limit};
 use crate::payments::ports::GatewayError;
-
-/// No answer of the API is near this; we stop reading where it is passed.
-const ANSWER_LIMIT: usize = 256 * 1024;
-/// A question that met a broken connection or a 5xx is asked so often at most.
-const QUESTIONS: u32 = 3;
-const USER_AGENT: &str = concat!("payonce/", env!("CARGO_PKG_VERSION"));
 
 /// An answer whose sender and outcome are clear.
 pub(super) enum Answer {
@@ -31,25 +25,6 @@ pub(super) enum Answer {
     Verified(String),
     /// Any other code.
     Error(ErrorAnswer),
-}
-
-/// Why there is no answer to go by.
-enum Failure {
-    /// Nothing has left our side.
-    NotSent(String),
-    /// The connection broke after that, or something in between answered.
-    Lost(String),
-    /// Something came that we cannot trust or read.
-    Untrusted(String),
-}
-
-impl From<Failure> for GatewayError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::NotSent(why) => GatewayError::NotSent(why),
-            Failure::Lost(why) | Failure::Untrusted(why) => GatewayError::Unknown(why),
-        }
-    }
 }
 
 /// Calls Alipay as one app.
@@ -66,18 +41,7 @@ impl Client {
     pub(super) fn new(config: &Config, requests: Requests) -> Result<Self, ConfigError> {
         let gateway = config::gateway_url(&config.gateway_url).map_err(ConfigError::GatewayUrl)?;
         let verifier = Verifier::new(&config.alipay_public_key, &requests.signer)?;
-        let mut http = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            // A connection that does not come about is "not sent": that must be seen before the deadline.
-            .connect_timeout(config.timeout / 2)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false);
-        if gateway.scheme() == "http" {
-            // The sandbox: starts where no CA certificates are installed.
-            http = http.tls_certs_only([]);
-        }
-        let http = http.build().map_err(|why| ConfigError::HttpClient(causes(&why)))?;
+        let http = http_client(&gateway, config.timeout).map_err(ConfigError::HttpClient)?;
         Ok(Self { http, gateway, requests, verifier, timeout: config.timeout })
     }
 
@@ -156,41 +120,4 @@ impl Client {
             _ => Ok(Answer::Verified(verified.into_owned())),
         }
     }
-}
-
-async fn within_limit(response: &mut Response) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|why| Failure::Lost(causes(&why.without_url())))? {
-        if body.len() + chunk.len() > ANSWER_LIMIT {
-            return Err(Failure::Untrusted(format!("the answer is longer than {ANSWER_LIMIT} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// Only a connection that never stood proves that nothing was sent.
-fn sort(error: reqwest::Error) -> Failure {
-    let not_sent = error.is_connect() || error.is_builder();
-    let why = causes(&error.without_url());
-    if not_sent { Failure::NotSent(why) } else { Failure::Lost(why) }
-}
-
-/// 100 to 355 ms, then 200 to 455 ms.
-fn pause(asked: u32) -> Duration {
-    let mut jitter = [0];
-    // Without randomness the pause is only less spread.
-    let _ = aws_lc_rs::rand::fill(&mut jitter);
-    Duration::from_millis(100 * u64::from(asked) + u64::from(jitter[0]))
-}
-
-/// The error and what is behind it, on one line.
-fn causes(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        line = format!("{line}: {inner}");
-        cause = inner.source();
-    }
-    line
 }

@@ -2,7 +2,6 @@
 //!
 //! Nothing here retries a POST. Every attempt has its own nonce, timestamp and signature.
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,14 +14,8 @@ use serde::Serialize;
 use super::config::{self, Config, ConfigError};
 use super::errors::ErrorAnswer;
 use super::signature::{Signed, Signer, Verifier};
+use crate::gateways::transport::{Failure, QUESTIONS, http_client, pause, sort, within_limit};
 use crate::payments::ports::{Clock, GatewayError};
-
-/// No answer of the API is near this; we stop reading where it is passed.
-const ANSWER_LIMIT: usize = 256 * 1024;
-/// A question that met a broken connection or a 5xx is asked so often at most.
-const QUESTIONS: u32 = 3;
-/// The provider answers 400 to requests without one.
-const USER_AGENT: &str = concat!("payonce/", env!("CARGO_PKG_VERSION"));
 
 /// An answer whose sender and outcome are clear.
 pub(super) enum Answer {
@@ -30,25 +23,6 @@ pub(super) enum Answer {
     Verified(Vec<u8>),
     /// An error; errors are not signed.
     Error(ErrorAnswer),
-}
-
-/// Why there is no answer to go by.
-enum Failure {
-    /// Nothing has left our side.
-    NotSent(String),
-    /// The connection broke after that.
-    Lost(String),
-    /// Something came that we cannot trust or read.
-    Untrusted(String),
-}
-
-impl From<Failure> for GatewayError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::NotSent(why) => GatewayError::NotSent(why),
-            Failure::Lost(why) | Failure::Untrusted(why) => GatewayError::Unknown(why),
-        }
-    }
 }
 
 /// Calls WeChat Pay as one merchant.
@@ -71,18 +45,7 @@ impl Client {
         if let Some(unknown) = config.wanted_key.as_deref().filter(|key| !verifier.knows(key)) {
             return Err(ConfigError::WantedKey(unknown.to_owned()));
         }
-        let mut http = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            // A connection that does not come about is "not sent": that must be seen before the deadline.
-            .connect_timeout(config.timeout / 2)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false);
-        if base.scheme() == "http" {
-            // The sandbox: starts where no CA certificates are installed.
-            http = http.tls_certs_only([]);
-        }
-        let http = http.build().map_err(|why| ConfigError::HttpClient(causes(&why)))?;
+        let http = http_client(&base, config.timeout).map_err(ConfigError::HttpClient)?;
         let wanted_key = config.wanted_key.clone();
         Ok(Self { http, base, signer, verifier, wanted_key, timeout: config.timeout, clock })
     }
@@ -178,46 +141,9 @@ fn signed_target(url: &Url) -> String {
     }
 }
 
-async fn within_limit(response: &mut Response) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|why| Failure::Lost(causes(&why.without_url())))? {
-        if body.len() + chunk.len() > ANSWER_LIMIT {
-            return Err(Failure::Untrusted(format!("the answer is longer than {ANSWER_LIMIT} bytes")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// Only a connection that never stood proves that nothing was sent.
-fn sort(error: reqwest::Error) -> Failure {
-    let not_sent = error.is_connect() || error.is_builder();
-    let why = causes(&error.without_url());
-    if not_sent { Failure::NotSent(why) } else { Failure::Lost(why) }
-}
-
-/// 100 to 355 ms, then 200 to 455 ms.
-fn pause(asked: u32) -> Duration {
-    let mut jitter = [0];
-    // Without randomness the pause is only less spread.
-    let _ = aws_lc_rs::rand::fill(&mut jitter);
-    Duration::from_millis(100 * u64::from(asked) + u64::from(jitter[0]))
-}
-
 fn request_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get("request-id")?.to_str().ok()?;
     Some(id.chars().take(64).collect())
-}
-
-/// The error and what is behind it, on one line.
-fn causes(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        line = format!("{line}: {inner}");
-        cause = inner.source();
-    }
-    line
 }
 
 #[cfg(test)]
@@ -231,13 +157,6 @@ mod tests {
         for case in vectors["cases"].as_array().unwrap() {
             let url = Url::parse(text(&case["url"])).unwrap();
             assert_eq!(signed_target(&url), text(&case["sign_url"]), "{}", case["id"]);
-        }
-    }
-
-    #[test]
-    fn pauses_stay_short() {
-        for asked in 1..QUESTIONS {
-            assert!((100..1000).contains(&pause(asked).as_millis()));
         }
     }
 }

@@ -30,6 +30,9 @@ pub type Timestamp = chrono::DateTime<chrono::Utc>;
 /// A length of time, in the same unit of account as [`Timestamp`].
 pub type Duration = chrono::Duration;
 
+/// A day of a calendar; which one, the place says.
+pub type Date = chrono::NaiveDate;
+
 /// Cuts a moment to what every supported database keeps: whole microseconds.
 pub fn to_stored(at: Timestamp) -> Timestamp {
     use chrono::SubsecRound;

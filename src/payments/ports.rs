@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub use domain::RefundRequest;
-use domain::{ClientAction, Evidence, Money, OpenPayment, OrderId, PaymentId, RefundId, Timestamp};
+use domain::{ClientAction, Date, Evidence, Money, OpenPayment, OrderId, PaymentId, RefundId, Timestamp};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +47,43 @@ pub trait Gateway: Send + Sync {
         body: &[u8],
         now: Timestamp,
     ) -> Result<Notification, NotificationError>;
+    /// The provider's bill of one day of its calendar (Asia/Shanghai), payments and refunds, line by line as
+    /// they come: the bill is never held in memory as a whole. Not there before the next day's morning:
+    /// `Later`. A day without trades is an empty stream. An error within the stream ends it: what came
+    /// before it is not the whole bill.
+    async fn bill(&self, day: Date) -> Result<BillStream, GatewayError>;
+}
+
+/// The lines of a bill, as they come.
+pub type BillStream = futures_util::stream::BoxStream<'static, Result<BillLine, GatewayError>>;
+
+/// One line of a provider's bill. Numbers are text: they may be another system's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BillLine {
+    /// `out_trade_no` of the payment.
+    pub payment: String,
+    /// The provider's own number of the payment.
+    pub transaction_id: String,
+    /// What the line is about.
+    pub entry: BillEntry,
+    /// What moved; always positive.
+    pub amount: Money,
+    /// When, by the provider.
+    pub at: Timestamp,
+}
+
+/// What a line of a bill is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BillEntry {
+    /// Money came in.
+    Payment,
+    /// Money went, or is going, back.
+    Refund {
+        /// `out_refund_no`, `out_request_no`.
+        number: String,
+        /// Whether the money is back; if not, it is still on its way or has failed.
+        done: bool,
+    },
 }
 
 /// The gateways that are configured.

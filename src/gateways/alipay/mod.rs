@@ -11,13 +11,13 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{OpenPayment, PaymentId, RefundId, Timestamp};
+use domain::{Date, OpenPayment, PaymentId, RefundId, Timestamp};
 use http::HeaderMap;
 use reqwest::Url;
 use tokio::time::Instant;
 
 use crate::payments::ports::{
-    Clock, Closed, Gateway, GatewayError, GatewayPayment, GatewayRefund, GatewayRefundState, Notification,
+    BillStream, Clock, Closed, Gateway, GatewayError, GatewayPayment, GatewayRefund, GatewayRefundState, Notification,
     NotificationError, Opened, RefundRequest,
 };
 
@@ -182,6 +182,10 @@ impl Gateway for Alipay {
     fn read_notification(&self, _: &HeaderMap, body: &[u8], _: Timestamp) -> Result<Notification, NotificationError> {
         let Self { client, app_id, seller_id, .. } = self;
         notification::Reader { verifier: &client.verifier, app_id, seller_id }.read(body)
+    }
+
+    async fn bill(&self, _: Date) -> Result<BillStream, GatewayError> {
+        Err(GatewayError::NotSent("bills are not read yet".to_owned()))
     }
 }
 

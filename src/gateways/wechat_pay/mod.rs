@@ -7,12 +7,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::{OpenPayment, PaymentId, RefundId, Timestamp};
+use domain::{Date, OpenPayment, PaymentId, RefundId, Timestamp};
 use http::HeaderMap;
 
 use crate::payments::ports::{
-    Clock, Closed, Gateway, GatewayError, GatewayPayment, GatewayRefund, Notification, NotificationError, Opened,
-    RefundRequest,
+    BillStream, Clock, Closed, Gateway, GatewayError, GatewayPayment, GatewayRefund, Notification, NotificationError,
+    Opened, RefundRequest,
 };
 
 mod cipher;
@@ -140,6 +140,10 @@ impl Gateway for WechatPay {
     ) -> Result<Notification, NotificationError> {
         let Self { account, client, cipher, .. } = self;
         notification::Reader { verifier: &client.verifier, cipher, account }.read(headers, body, now)
+    }
+
+    async fn bill(&self, _: Date) -> Result<BillStream, GatewayError> {
+        Err(GatewayError::NotSent("bills are not read yet".to_owned()))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Domain errors to what a client may know: one match, every code in one place.
 
-use async_graphql::{Error, ErrorExtensions, Value};
+use async_graphql::{Error, ErrorExtensions, Response, ServerError, Value};
 use domain::{Money, OrderId, RuleError};
 
 use crate::payments::PaymentError;
@@ -130,6 +130,16 @@ impl ApiError {
     pub fn message(&self) -> &str {
         &self.message
     }
+
+    /// A response that says only this.
+    pub fn into_response(self) -> Response {
+        let mut e = ServerError::new(self.message(), None);
+        let extensions = e.extensions.get_or_insert_with(Default::default);
+        for (name, value) in self.extensions() {
+            extensions.set(name, value);
+        }
+        Response::from_errors(vec![e])
+    }
 }
 
 fn money(amount: Money) -> Value {
@@ -242,6 +252,10 @@ impl From<PaymentError> for ApiError {
             .about(order),
             PaymentError::UnknownSku(sku) => Self::new(code::UNKNOWN_SKU, format!("There is no product {sku:?}.")),
             PaymentError::BadInput(message) => Self::new(code::BAD_USER_INPUT, message),
+            PaymentError::FellBehind => Self::new(
+                code::OVERLOADED,
+                "Orders change faster than they are read here, and some were missed. Read the list of orders anew.",
+            ),
             PaymentError::GatewayNotConfigured(gateway) => {
                 Self::new(code::BAD_USER_INPUT, format!("The gateway {gateway:?} is not configured here."))
             }

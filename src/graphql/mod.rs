@@ -5,6 +5,7 @@ mod codes;
 mod connection;
 mod enums;
 mod error;
+mod feed;
 mod mutations;
 mod order;
 mod payment;
@@ -14,8 +15,9 @@ mod refund;
 mod scalars;
 mod subscriptions;
 
-pub use codes::{Codes, complete_errors};
+use codes::complete_errors;
 pub use error::{ApiError, code};
+pub use feed::{Asking, Feed, as_json, complete, is_request_error};
 
 use async_graphql::{Context, Schema, SchemaBuilder};
 

@@ -3,9 +3,11 @@
 mod document;
 mod health;
 mod notify;
+mod operation;
 mod over_http;
 mod pages;
 mod socket;
+mod sse;
 mod strict_json;
 mod token;
 
@@ -21,8 +23,9 @@ use axum::routing::{get, post};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::graphql::{self, PayonceSchema};
+use crate::graphql;
 use crate::payments::Payments;
+use operation::Executor;
 
 /// What the listeners are told by configuration.
 pub struct HttpSettings {
@@ -38,13 +41,9 @@ pub struct HttpSettings {
 
 /// What handlers share.
 struct Shared {
-    schema: PayonceSchema,
-    /// The same without a limit of depth: introspection nests deeper than any query of ours.
-    introspected: PayonceSchema,
+    executor: Arc<Executor>,
     tokens: TokenVerifier,
     sockets: Arc<Sockets>,
-    limits: document::Limits,
-    dev: bool,
 }
 
 /// What is served where.
@@ -59,12 +58,10 @@ pub struct Doors {
 
 /// Opens the doors to the workflows.
 pub fn doors(payments: Payments, tokens: TokenVerifier, settings: HttpSettings) -> Doors {
-    let limits = document::Limits::default();
-    let schema = graphql::schema(payments.clone());
-    let introspected = graphql::introspected_schema(payments.clone());
-    let sockets = Sockets::new(schema.clone(), tokens.clone(), payments.clone(), settings.sockets, limits.clone());
-    let sockets = Arc::new(sockets.introspection(introspected.clone(), settings.dev));
-    let shared = Arc::new(Shared { schema, introspected, tokens, sockets: sockets.clone(), limits, dev: settings.dev });
+    let (schema, introspected) = (graphql::schema(payments.clone()), graphql::introspected_schema(payments.clone()));
+    let executor = Arc::new(Executor::new(schema, introspected, document::Limits::default(), settings.dev));
+    let sockets = Arc::new(Sockets::new(executor.clone(), tokens.clone(), payments.clone(), settings.sockets));
+    let shared = Arc::new(Shared { executor, tokens, sockets: sockets.clone() });
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(settings.cors_origins.iter().filter_map(|o| HeaderValue::from_str(o).ok())))
         .allow_methods([Method::GET, Method::POST])

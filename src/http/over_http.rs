@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_graphql::{IntrospectionMode, Name, Request, Response as Answer, Value, Variables};
+use async_graphql::Response as Answer;
 use async_graphql_axum::GraphQLResponse;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{FromRequestParts, Query, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
 
 use super::document::Kind;
-use super::{Shared, document, socket, strict_json, token};
-use crate::graphql::{ApiError, KeyHeader, code};
+use super::operation::Operation;
+use super::{Shared, socket, sse, strict_json, token};
+use crate::graphql::{ApiError, KeyHeader, code, is_request_error};
 use crate::payments::Caller;
 
 const BODY: usize = 64 * 1024;
@@ -22,20 +22,6 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 const QUERY_WITHIN: Duration = Duration::from_secs(5);
 /// The guard answers after its own deadline; this is for what hangs beside it.
 const MUTATION_WITHIN: Duration = Duration::from_secs(12);
-
-/// What a client sends.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Call {
-    query: String,
-    #[serde(default)]
-    operation_name: Option<String>,
-    #[serde(default, deserialize_with = "strict_json::object")]
-    variables: Option<serde_json::Map<String, serde_json::Value>>,
-    #[serde(default)]
-    #[expect(dead_code, reason = "must be an object when it is there, and means nothing here")]
-    extensions: Option<serde_json::Map<String, serde_json::Value>>,
-}
 
 /// A request that is refused before it is executed.
 struct Refusal {
@@ -88,11 +74,17 @@ impl Media {
 pub(super) async fn post(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     let media = Media::accepted(&parts.headers);
-    let answered = async {
+    let asked = async {
         let caller = caller(&shared, &parts.headers)?;
         is_json(&parts.headers)?;
-        let call = parse(&read(&parts.headers, body).await?)?;
-        run(&shared, caller, &parts.headers, call, false).await
+        Ok((caller, parse(&read(&parts.headers, body).await?)?))
+    };
+    if sse::is_wanted(&parts.headers) {
+        return stream(&shared, asked.await, media).await;
+    }
+    let answered = async {
+        let (caller, operation) = asked.await?;
+        run(&shared, caller, &parts.headers, operation, false).await
     };
     match answered.await {
         Ok(answer) => respond(answer, media),
@@ -110,15 +102,32 @@ pub(super) async fn get(State(shared): State<Arc<Shared>>, request: axum::extrac
         };
     }
     let media = Media::accepted(&parts.headers);
+    let asked = caller(&shared, &parts.headers).and_then(|caller| Ok((caller, parse_url(&parts)?)));
+    if sse::is_wanted(&parts.headers) {
+        return stream(&shared, asked, media).await;
+    }
     let answered = async {
-        let caller = caller(&shared, &parts.headers)?;
-        let call = parse_url(&parts)?;
-        run(&shared, caller, &parts.headers, call, true).await
+        let (caller, operation) = asked?;
+        run(&shared, caller, &parts.headers, operation, true).await
     };
     match answered.await {
         Ok(answer) => respond(answer, media),
         Err(refusal) => refused(&refusal, media),
     }
+}
+
+/// Answers with a stream of events, over which errors of the document travel too.
+async fn stream(shared: &Shared, asked: Result<(Option<Caller>, Operation), Refusal>, media: Media) -> Response {
+    let (caller, operation) = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => return refused(&refusal, media),
+    };
+    let guarded = shared.executor.guard(operation, caller.clone());
+    if guarded.as_ref().is_ok_and(|g| g.kind == Some(Kind::Mutation)) {
+        let words = "A mutation is sent by POST and answered as JSON, not as a stream.";
+        return refused(&refuse(StatusCode::METHOD_NOT_ALLOWED, code::METHOD_NOT_ALLOWED, words), media);
+    }
+    sse::stream(&shared.sockets, caller, guarded)
 }
 
 /// Any other method.
@@ -172,7 +181,7 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     }
 }
 
-fn parse(body: &[u8]) -> Result<Call, Refusal> {
+fn parse(body: &[u8]) -> Result<Operation, Refusal> {
     if body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[') {
         return Err(refuse(
             StatusCode::BAD_REQUEST,
@@ -187,7 +196,7 @@ fn parse(body: &[u8]) -> Result<Call, Refusal> {
     })
 }
 
-fn parse_url(parts: &Parts) -> Result<Call, Refusal> {
+fn parse_url(parts: &Parts) -> Result<Operation, Refusal> {
     let wrong = || {
         refuse(
             StatusCode::BAD_REQUEST,
@@ -204,12 +213,23 @@ fn parse_url(parts: &Parts) -> Result<Call, Refusal> {
         None => Ok(None),
         Some(text) => strict_json::object(&mut serde_json::Deserializer::from_str(&text)).map_err(|_| wrong()),
     };
-    Ok(Call {
-        query: given.remove("query").ok_or_else(wrong)?,
-        operation_name: given.remove("operationName").filter(|n| !n.is_empty()),
-        variables: object(given.remove("variables"))?,
-        extensions: object(given.remove("extensions"))?,
-    })
+    object(given.remove("extensions"))?;
+    Ok(Operation::new(
+        given.remove("query").ok_or_else(wrong)?,
+        given.remove("operationName").filter(|n| !n.is_empty()),
+        object(given.remove("variables"))?,
+    ))
+}
+
+/// What the guard refused.
+fn bad(error: ApiError) -> Refusal {
+    match error.code() {
+        code::QUERY_TOO_LARGE => Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, error, of_document: false },
+        code::GRAPHQL_PARSE_FAILED | code::GRAPHQL_VALIDATION_FAILED => {
+            Refusal { status: StatusCode::BAD_REQUEST, error, of_document: true }
+        }
+        _ => Refusal { status: StatusCode::BAD_REQUEST, error, of_document: false },
+    }
 }
 
 /// Guards the document, then executes it in a task of its own: a client that hangs up cuts no database
@@ -218,20 +238,11 @@ async fn run(
     shared: &Shared,
     caller: Option<Caller>,
     headers: &HeaderMap,
-    call: Call,
+    operation: Operation,
     by_get: bool,
 ) -> Result<Answer, Refusal> {
-    let bad = |error: ApiError| match error.code() {
-        code::QUERY_TOO_LARGE => Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, error, of_document: false },
-        code::GRAPHQL_PARSE_FAILED | code::GRAPHQL_VALIDATION_FAILED => {
-            Refusal { status: StatusCode::BAD_REQUEST, error, of_document: true }
-        }
-        _ => Refusal { status: StatusCode::BAD_REQUEST, error, of_document: false },
-    };
-    let counted = document::check(&call.query, &shared.limits).map_err(bad)?;
-    let variables = serde_json::Value::Object(call.variables.unwrap_or_default());
-    document::check_variables(&variables, &shared.limits).map_err(bad)?;
-    let kind = counted.kind(&call.query, call.operation_name.as_deref());
+    let guarded = shared.executor.guard(operation, caller).map_err(bad)?;
+    let kind = guarded.kind;
     match kind {
         Some(Kind::Mutation) if by_get => {
             return Err(refuse(
@@ -241,28 +252,16 @@ async fn run(
             ));
         }
         Some(Kind::Subscription) => {
-            let words = "A subscription needs a WebSocket (graphql-transport-ws).";
+            let words = "A subscription needs a WebSocket (graphql-transport-ws), or Accept: text/event-stream.";
             return Err(refuse(StatusCode::METHOD_NOT_ALLOWED, code::METHOD_NOT_ALLOWED, words));
         }
         _ => {}
     }
-    let introspects = shared.dev || caller.as_ref().is_some_and(Caller::is_staff);
-    if counted.introspection && !introspects {
-        return Err(refuse(StatusCode::BAD_REQUEST, code::INTROSPECTION_DISABLED, "Introspection is for staff here."));
-    }
-    let mut request = Request::new(call.query).variables(Variables::from_json(variables));
-    request.operation_name = call.operation_name;
-    if !introspects {
-        request.introspection_mode = IntrospectionMode::Disabled;
-    }
-    if let Some(caller) = caller {
-        request = request.data(caller);
-    }
+    let (schema, mut request) = guarded.request();
     if let Some(key) = headers.get("idempotency-key").map(|v| String::from_utf8_lossy(v.as_bytes())) {
         request = request.data(KeyHeader(key.into_owned()));
     }
     let within = if kind == Some(Kind::Mutation) { MUTATION_WITHIN } else { QUERY_WITHIN };
-    let schema = if counted.introspection { shared.introspected.clone() } else { shared.schema.clone() };
     let executed = tokio::spawn(async move { schema.execute(request).await });
     match tokio::time::timeout(within, executed).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -284,9 +283,7 @@ async fn run(
 
 /// A request error has no `data` at all and is a 400 under GraphQL's own media type.
 fn respond(answer: Answer, media: Media) -> Response {
-    let request_error =
-        answer.data == Value::Null && !answer.errors.is_empty() && answer.errors.iter().all(|e| e.path.is_empty());
-    let mut response = if request_error {
+    let mut response = if is_request_error(&answer) {
         let body = serde_json::json!({ "errors": answer.errors });
         let status = if media == Media::Json { StatusCode::OK } else { StatusCode::BAD_REQUEST };
         (status, body.to_string()).into_response()
@@ -298,9 +295,7 @@ fn respond(answer: Answer, media: Media) -> Response {
 }
 
 fn refused(refusal: &Refusal, media: Media) -> Response {
-    let extensions: async_graphql::indexmap::IndexMap<Name, Value> =
-        refusal.error.extensions().into_iter().map(|(name, value)| (Name::new(name), value)).collect();
-    let body = serde_json::json!({"errors": [{"message": refusal.error.message(), "extensions": extensions}]});
+    let body = serde_json::json!({ "errors": refusal.error.clone().into_response().errors });
     let status = if refusal.of_document && media == Media::Json { StatusCode::OK } else { refusal.status };
     let mut response = (status, body.to_string()).into_response();
     let headers = response.headers_mut();

@@ -13,9 +13,9 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use super::document::Limits;
+use super::operation::Executor;
 use super::token::{self, TokenVerifier};
-use crate::graphql::{ApiError, PayonceSchema, code};
+use crate::graphql::{ApiError, code};
 use crate::payments::Payments;
 
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -40,17 +40,17 @@ pub struct SocketSettings {
 
 /// How long a socket waits for its client.
 #[derive(Clone, Copy)]
-struct Patience {
+pub(super) struct Patience {
     /// For `connection_init`.
     init: Duration,
     /// Between two pings.
-    ping: Duration,
+    pub(super) ping: Duration,
     /// For the answer to a ping.
     pong: Duration,
     /// For room to send.
-    send: Duration,
+    pub(super) send: Duration,
     /// For a query.
-    query: Duration,
+    pub(super) query: Duration,
 }
 
 const PATIENCE: Patience = Patience {
@@ -63,14 +63,11 @@ const PATIENCE: Patience = Patience {
 
 /// What all sockets share.
 pub struct Sockets {
-    schema: PayonceSchema,
-    introspected: PayonceSchema,
-    tokens: TokenVerifier,
-    payments: Payments,
-    settings: SocketSettings,
-    limits: Limits,
-    introspection: bool,
-    patience: Patience,
+    executor: Arc<Executor>,
+    pub(super) tokens: TokenVerifier,
+    pub(super) payments: Payments,
+    pub(super) settings: SocketSettings,
+    pub(super) patience: Patience,
     taken: Arc<Mutex<Taken>>,
 }
 
@@ -84,28 +81,12 @@ struct Taken {
 impl Sockets {
     /// Joins the sockets to what they serve.
     pub(super) fn new(
-        schema: PayonceSchema,
+        executor: Arc<Executor>,
         tokens: TokenVerifier,
         payments: Payments,
         settings: SocketSettings,
-        limits: Limits,
     ) -> Self {
-        Self {
-            introspected: schema.clone(),
-            schema,
-            tokens,
-            payments,
-            settings,
-            limits,
-            introspection: false,
-            patience: PATIENCE,
-            taken: Arc::default(),
-        }
-    }
-
-    /// By which schema it is introspected, which nests deeper, and whether everybody may, or only staff.
-    pub fn introspection(self, introspected: PayonceSchema, everybody: bool) -> Self {
-        Self { introspected, introspection: everybody, ..self }
+        Self { executor, tokens, payments, settings, patience: PATIENCE, taken: Arc::default() }
     }
 
     /// How many are open.
@@ -113,7 +94,7 @@ impl Sockets {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner).all
     }
 
-    fn place(&self) -> Option<Place> {
+    pub(super) fn place(&self) -> Option<Place> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if taken.all >= self.settings.per_process {
             return None;
@@ -141,14 +122,14 @@ impl Sockets {
 }
 
 /// A socket's place among all that may be open; free again when it is dropped.
-struct Place {
+pub(super) struct Place {
     taken: Arc<Mutex<Taken>>,
     subject: Option<String>,
 }
 
 impl Place {
     /// The socket is this subject's; false when they have as many as they may.
-    fn belongs_to(&mut self, subject: &str, limit: Option<usize>) -> bool {
+    pub(super) fn belongs_to(&mut self, subject: &str, limit: Option<usize>) -> bool {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let count = taken.by_subject.entry(subject.to_owned()).or_default();
         if limit.is_some_and(|limit| *count >= limit) {
@@ -211,11 +192,11 @@ pub async fn upgrade(sockets: Arc<Sockets>, headers: &HeaderMap, ws: WebSocketUp
         .on_upgrade(move |socket| connection::serve(sockets, socket, caller, place))
 }
 
-fn refuse(status: StatusCode, code: &'static str, message: &str) -> Response {
+pub(super) fn refuse(status: StatusCode, code: &'static str, message: &str) -> Response {
     refused(status, &ApiError::new(code, message))
 }
 
 fn refused(status: StatusCode, error: &ApiError) -> Response {
-    let body = serde_json::json!({ "errors": [frames::shown(error)] }).to_string();
+    let body = serde_json::json!({ "errors": error.clone().into_response().errors }).to_string();
     (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()
 }

@@ -43,6 +43,9 @@ pub enum PaymentError {
     /// The input makes no sense; the text says what would.
     #[error("{0}")]
     BadInput(String),
+    /// A watcher reads more slowly than orders change; some were missed.
+    #[error("the watcher fell behind")]
+    FellBehind,
     /// The gateway is not set up here.
     #[error("the gateway {} is not configured here", .0.name())]
     GatewayNotConfigured(Gateway),

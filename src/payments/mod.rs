@@ -22,7 +22,7 @@ pub use cancel::Cancel;
 pub use create_order::{CreateOrder, PaymentMethod};
 pub use error::PaymentError;
 pub use guard::Outcome;
-pub use live::Watch;
+pub use live::{Activity, Selection, Sight, Watch};
 pub use refund::RefundOrder;
 pub use repay::Repay;
 pub use settle::Taken;
@@ -109,6 +109,7 @@ impl Payments {
     pub fn start(&self) {
         self.0.tasks.spawn(schedule::run(self.clone()));
         self.0.tasks.spawn(live::listen(self.clone()));
+        self.0.tasks.spawn(live::compare(self.clone()));
     }
 
     /// Takes nothing new up and waits until what runs has ended; what does not end in `patience` is taken

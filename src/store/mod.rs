@@ -7,6 +7,7 @@ mod connect;
 mod due;
 mod inbox;
 mod lists;
+mod live;
 mod orders;
 mod products;
 mod rows;

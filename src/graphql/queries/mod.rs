@@ -6,6 +6,8 @@ mod refunds;
 
 use async_graphql::MergedObject;
 
+pub use orders::OrderFilter;
+
 /// Everything that can be asked.
 #[derive(MergedObject)]
 #[graphql(name = "Query")]

@@ -2,29 +2,26 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use async_graphql::{Request, Response, Value as GraphqlValue, Variables};
 use axum::Error;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use futures_util::stream::{AbortHandle, BoxStream, SelectAll, abortable, once};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
+use futures_util::stream::{AbortHandle, BoxStream, SelectAll, abortable};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::frames::{self, Operation, Said};
+use super::frames::{self, Heard};
 use super::{MESSAGE, Place, Sockets};
-use crate::graphql::{ApiError, code, complete_errors};
-use crate::http::document::{self, Kind};
+use crate::graphql::{ApiError, code};
+use crate::http::document::Kind;
+use crate::http::operation::{Operation, Said};
 use crate::http::token::{NOT_BEARER, TokenError, bearer_token};
 use crate::payments::Caller;
 use crate::payments::ports::BoxFuture;
 
 /// Operations at a time on one socket.
 const OPERATIONS: usize = 10;
-/// Errors of one response.
-const ERRORS: usize = 5;
 /// A client has this long to take note of the end.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -38,14 +35,6 @@ enum End {
 
 fn close<T>(code: u16, reason: impl Into<String>) -> Result<T, End> {
     Err(End::Close(code, reason.into()))
-}
-
-/// What running operations say.
-enum Event {
-    First(Kind, Response),
-    Later(Response),
-    Refused(ApiError),
-    Done,
 }
 
 /// Serves a socket until it ends.
@@ -86,7 +75,7 @@ struct Connection {
     place: Place,
     acknowledged: bool,
     /// Each ends when its handle says so, when its stream does, or with the socket.
-    running: SelectAll<BoxStream<'static, (String, Event)>>,
+    running: SelectAll<BoxStream<'static, (String, Said)>>,
     handles: HashMap<String, AbortHandle>,
     /// A query that nobody waits for any more still holds its place until it ends.
     operations: Arc<Semaphore>,
@@ -123,7 +112,7 @@ impl Connection {
                     pong_until = Some(Instant::now() + patience.pong);
                     ping_at = Instant::now() + patience.ping;
                 }
-                Some((id, event)) = self.running.next() => self.tell(id, event).await?,
+                Some((id, said)) = self.running.next() => self.tell(id, said).await?,
                 message = self.socket.recv() => match message {
                     Some(Ok(Message::Text(text))) => self.hear(&text).await?,
                     Some(Ok(Message::Binary(_))) => return close(4400, "Only text is understood"),
@@ -157,16 +146,16 @@ impl Connection {
         }
         match frames::read(text) {
             None => close(4400, "Invalid message"),
-            Some(Said::Pong) => Ok(()),
-            Some(Said::Ping(payload)) => self.say(frames::pong(payload)).await,
-            Some(Said::Init(_)) if self.acknowledged => close(4429, "Too many initialisation requests"),
-            Some(Said::Init(payload)) => self.init(&payload).await,
-            Some(Said::Subscribe { .. }) if !self.acknowledged => close(4401, "Unauthorized"),
-            Some(Said::Subscribe { id, .. }) if self.handles.contains_key(&id) => {
+            Some(Heard::Pong) => Ok(()),
+            Some(Heard::Ping(payload)) => self.say(frames::pong(payload)).await,
+            Some(Heard::Init(_)) if self.acknowledged => close(4429, "Too many initialisation requests"),
+            Some(Heard::Init(payload)) => self.init(&payload).await,
+            Some(Heard::Subscribe { .. }) if !self.acknowledged => close(4401, "Unauthorized"),
+            Some(Heard::Subscribe { id, .. }) if self.handles.contains_key(&id) => {
                 close(4409, "Subscriber for this id exists")
             }
-            Some(Said::Subscribe { id, operation }) => self.subscribe(id, operation).await,
-            Some(Said::Complete { id }) => {
+            Some(Heard::Subscribe { id, operation }) => self.subscribe(id, operation).await,
+            Some(Heard::Complete { id }) => {
                 if let Some(handle) = self.handles.remove(&id) {
                     handle.abort();
                 }
@@ -195,101 +184,36 @@ impl Connection {
         match self.begin(operation) {
             Ok(stream) => {
                 let tagged = id.clone();
-                let (stream, handle) = abortable(stream.map(move |event| (tagged.clone(), event)));
+                let (stream, handle) = abortable(stream.map(move |said| (tagged.clone(), said)));
                 self.running.push(stream.boxed());
                 self.handles.insert(id, handle);
                 Ok(())
             }
-            Err(e) => self.say(frames::refusal(&id, &e)).await,
+            Err(e) => self.say(frames::error(&id, &e.into_response().errors)).await,
         }
     }
 
     /// Guards an operation and starts it.
-    fn begin(&self, mut operation: Operation) -> Result<BoxStream<'static, Event>, ApiError> {
-        let limits = &self.sockets.limits;
-        let counted = document::check(&operation.query, limits)?;
-        let variables = operation.take_variables();
-        document::check_variables(&variables, limits)?;
-        let kind = counted.kind(&operation.query, operation.operation_name.as_deref());
-        if kind == Some(Kind::Mutation) {
+    fn begin(&self, operation: Operation) -> Result<BoxStream<'static, Said>, ApiError> {
+        let guarded = self.sockets.executor.guard(operation, self.caller.clone())?;
+        if guarded.kind == Some(Kind::Mutation) {
             return Err(ApiError::new(code::METHOD_NOT_ALLOWED, "A mutation is sent by POST, not over a socket."));
-        }
-        let may_introspect = self.sockets.introspection || self.caller.as_ref().is_some_and(Caller::is_staff);
-        if counted.introspection && !may_introspect {
-            return Err(ApiError::new(code::INTROSPECTION_DISABLED, "Introspection is for staff here."));
         }
         let permit = self.operations.clone().try_acquire_owned().map_err(|_| {
             let words = format!("A socket runs {OPERATIONS} operations at a time. Complete one first.");
             ApiError::new(code::LIMIT_EXCEEDED, words)
         })?;
-        let mut request = Request::new(operation.query).variables(Variables::from_json(variables));
-        request.operation_name = operation.operation_name;
-        if !may_introspect {
-            request = request.disable_introspection();
-        }
-        if let Some(caller) = &self.caller {
-            request = request.data(caller.clone());
-        }
-        let sockets = &self.sockets;
-        let schema = if counted.introspection { sockets.introspected.clone() } else { sockets.schema.clone() };
-        if kind == Some(Kind::Subscription) {
-            let mut first = true;
-            let silent = Arc::new(AtomicBool::new(true));
-            let said = silent.clone();
-            let events = schema.execute_stream(request).map(move |response| {
-                let _held = &permit;
-                said.store(false, Ordering::Relaxed);
-                if std::mem::take(&mut first) {
-                    Event::First(Kind::Subscription, response)
-                } else {
-                    Event::Later(response)
-                }
-            });
-            // A subscription of ours always begins with the state as it is. The library ends one whose field
-            // stands in a fragment without a word, and "complete" would be taken for the order's end.
-            let done = once(async move {
-                if silent.load(Ordering::Relaxed) {
-                    let words = "Write the subscription's field directly into the operation, not into a fragment.";
-                    Event::Refused(ApiError::new(code::GRAPHQL_VALIDATION_FAILED, words))
-                } else {
-                    Event::Done
-                }
-            });
-            return Ok(events.chain(done).boxed());
-        }
-        // In a task of its own: a client that leaves cuts no database future off.
-        let executed = tokio::spawn(async move {
-            let _held = permit;
-            schema.execute(request).await
-        });
-        let answer = timeout(self.sockets.patience.query, executed).map(|executed| match executed {
-            Ok(Ok(response)) => Event::First(Kind::Query, response),
-            Ok(Err(panic)) => {
-                tracing::error!(%panic, "a request broke off");
-                Event::Refused(ApiError::new(code::INTERNAL, "Something broke on our side. Ask again."))
-            }
-            Err(_) => Event::Refused(ApiError::new(code::STORE_UNAVAILABLE, "No answer in time. Ask again.")),
-        });
-        Ok(once(answer).chain(once(async { Event::Done })).boxed())
+        Ok(guarded.begin(self.sockets.patience.query, permit))
     }
 
-    async fn tell(&mut self, id: String, event: Event) -> Result<(), End> {
-        let frame = match event {
-            Event::First(kind, mut response) if never_began(kind, &response) => {
+    async fn tell(&mut self, id: String, said: Said) -> Result<(), End> {
+        let frame = match said {
+            Said::Next(response) => frames::next(&id, &response),
+            Said::Refused(errors) => {
                 self.forget(&id);
-                complete_errors(&mut response);
-                frames::errors(&id, &response.errors[..response.errors.len().min(ERRORS)])
+                frames::error(&id, &errors)
             }
-            Event::First(_, mut response) | Event::Later(mut response) => {
-                response.errors.truncate(ERRORS);
-                complete_errors(&mut response);
-                frames::next(&id, &response)
-            }
-            Event::Refused(e) => {
-                self.forget(&id);
-                frames::refusal(&id, &e)
-            }
-            Event::Done => {
+            Said::Done => {
                 self.forget(&id);
                 frames::complete(&id)
             }
@@ -302,14 +226,6 @@ impl Connection {
             handle.abort();
         }
     }
-}
-
-/// A request error: nothing was executed. A subscription whose field refuses has not begun either; a
-/// query whose field fails has an answer, with `data: null`.
-fn never_began(kind: Kind, response: &Response) -> bool {
-    response.is_err()
-        && response.data == GraphqlValue::Null
-        && (kind == Kind::Subscription || response.errors.iter().all(|e| e.path.is_empty()))
 }
 
 /// The token in `{"authorization": "Bearer …"}`, however the name is written.

@@ -1,17 +1,17 @@
 //! The protocol's messages, as they are on the wire.
 
-use async_graphql::{Name, Response, ServerError, Value as GraphqlValue, indexmap::IndexMap};
+use async_graphql::ServerError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::graphql::ApiError;
+use crate::http::operation::Operation;
 
 /// An operation's name on its socket; longer ones are not taken.
 const ID: usize = 128;
 
 /// What a client says.
 #[derive(Debug)]
-pub(super) enum Said {
+pub(super) enum Heard {
     Init(Map<String, Value>),
     Ping(Option<Value>),
     Pong,
@@ -19,28 +19,8 @@ pub(super) enum Said {
     Complete { id: String },
 }
 
-/// What is to be executed.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Operation {
-    pub query: String,
-    #[serde(default)]
-    pub operation_name: Option<String>,
-    #[serde(default, deserialize_with = "crate::http::strict_json::object")]
-    variables: Option<Map<String, Value>>,
-    #[serde(default)]
-    #[expect(dead_code, reason = "must be an object when it is there, and means nothing here")]
-    extensions: Option<Map<String, Value>>,
-}
-
-impl Operation {
-    pub fn take_variables(&mut self) -> Value {
-        Value::Object(self.variables.take().unwrap_or_default())
-    }
-}
-
 /// A message, read; `None` when it is none of the protocol's.
-pub(super) fn read(text: &str) -> Option<Said> {
+pub(super) fn read(text: &str) -> Option<Heard> {
     #[derive(Deserialize)]
     struct Message {
         r#type: String,
@@ -65,16 +45,16 @@ pub(super) fn read(text: &str) -> Option<Said> {
         Some(_) => None,
     };
     Some(match r#type.as_str() {
-        "connection_init" => Said::Init(object(payload)?.unwrap_or_default()),
-        "ping" => Said::Ping(object(payload)?.map(Value::Object)),
-        "pong" => object(payload).map(|_| Said::Pong)?,
+        "connection_init" => Heard::Init(object(payload)?.unwrap_or_default()),
+        "ping" => Heard::Ping(object(payload)?.map(Value::Object)),
+        "pong" => object(payload).map(|_| Heard::Pong)?,
         "subscribe" => {
             payload.filter(Value::is_object)?;
             // From the text once more: a `Value` forgets that a name stood twice.
             let Asked { payload: operation } = serde_json::from_str(text).ok()?;
-            Said::Subscribe { id: id?, operation }
+            Heard::Subscribe { id: id?, operation }
         }
-        "complete" => Said::Complete { id: id? },
+        "complete" => Heard::Complete { id: id? },
         _ => return None,
     })
 }
@@ -87,13 +67,9 @@ enum Frame<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         payload: Option<Value>,
     },
-    Next {
-        id: &'a str,
-        payload: &'a Response,
-    },
     Error {
         id: &'a str,
-        payload: &'a [Value],
+        payload: &'a [ServerError],
     },
     Complete {
         id: &'a str,
@@ -112,8 +88,10 @@ pub(super) fn pong(payload: Option<Value>) -> String {
     write(&Frame::Pong { payload })
 }
 
-pub(super) fn next(id: &str, response: &Response) -> String {
-    write(&Frame::Next { id, payload: response })
+/// `response` is JSON already, written once for many.
+pub(super) fn next(id: &str, response: &str) -> String {
+    let id = serde_json::to_string(id).unwrap_or_default();
+    format!(r#"{{"type":"next","id":{id},"payload":{response}}}"#)
 }
 
 pub(super) fn complete(id: &str) -> String {
@@ -121,19 +99,6 @@ pub(super) fn complete(id: &str) -> String {
 }
 
 /// An operation that never began.
-pub(super) fn refusal(id: &str, error: &ApiError) -> String {
-    write(&Frame::Error { id, payload: &[shown(error)] })
-}
-
-/// An operation that the schema refused.
-pub(super) fn errors(id: &str, errors: &[ServerError]) -> String {
-    let shown: Vec<Value> = errors.iter().filter_map(|e| serde_json::to_value(e).ok()).collect();
-    write(&Frame::Error { id, payload: &shown })
-}
-
-/// An error as GraphQL writes it.
-pub(super) fn shown(error: &ApiError) -> Value {
-    let extensions: IndexMap<Name, GraphqlValue> =
-        error.extensions().into_iter().map(|(name, value)| (Name::new(name), value)).collect();
-    serde_json::json!({ "message": error.message(), "extensions": extensions })
+pub(super) fn error(id: &str, errors: &[ServerError]) -> String {
+    write(&Frame::Error { id, payload: errors })
 }

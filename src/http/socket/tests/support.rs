@@ -21,6 +21,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 use super::super::{PATIENCE, Patience, SocketSettings, Sockets, upgrade};
 use crate::coordination::InProcessCoordination;
 use crate::http::document::Limits;
+use crate::http::operation::Executor;
 use crate::http::token::{NewToken, TokenKeys, TokenVerifier, mint};
 use crate::payments::ports::{BoxFuture, Clock};
 use crate::payments::{Caller, Payments, Role, Settings};
@@ -92,7 +93,8 @@ pub(super) async fn server_with(patience: Patience, per_process: usize, per_subj
         public_origin: Some("https://pay.example/".into()),
     };
     let schema = crate::graphql::schema(payments.clone());
-    let sockets = Sockets::new(schema, tokens, payments.clone(), settings, Limits::default());
+    let executor = Arc::new(Executor::new(schema.clone(), schema, Limits::default(), false));
+    let sockets = Sockets::new(executor, tokens, payments.clone(), settings);
     let sockets = Arc::new(Sockets { patience, ..sockets });
     let open = |State(sockets): State<Arc<Sockets>>, headers: HeaderMap, ws: WebSocketUpgrade| async move {
         upgrade(sockets, &headers, ws).await

@@ -1,0 +1,152 @@
+//! What a client wants executed, whichever way it came: read, guarded, begun.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_graphql::{Request, ServerError};
+use futures_util::stream::{BoxStream, once, unfold};
+use futures_util::{FutureExt, StreamExt};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::document::{self, Kind, Limits};
+use super::strict_json;
+use crate::graphql::{ApiError, Asking, Feed, PayonceSchema, as_json, code, complete, is_request_error};
+use crate::payments::Caller;
+
+/// What a client sends: the same over HTTP, sockets and event streams.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Operation {
+    pub query: String,
+    #[serde(default)]
+    pub operation_name: Option<String>,
+    #[serde(default, deserialize_with = "strict_json::object")]
+    pub variables: Option<Map<String, Value>>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "must be an object when it is there, and means nothing here")]
+    pub extensions: Option<Map<String, Value>>,
+}
+
+impl Operation {
+    pub fn new(query: String, operation_name: Option<String>, variables: Option<Map<String, Value>>) -> Self {
+        Self { query, operation_name, variables, extensions: None }
+    }
+}
+
+/// What executes operations, and who may introspect.
+pub(super) struct Executor {
+    schema: PayonceSchema,
+    /// The same without a limit of depth: introspection nests deeper than any query of ours.
+    introspected: PayonceSchema,
+    limits: Limits,
+    /// Everybody may introspect; else only staff.
+    introspection: bool,
+}
+
+/// An operation within all limits, not yet begun.
+pub(super) struct Guarded {
+    /// `None`: its name selects none, and none will run.
+    pub kind: Option<Kind>,
+    schema: PayonceSchema,
+    asking: Asking,
+}
+
+/// What an operation that has begun says.
+pub(super) enum Said {
+    /// A response, as JSON.
+    Next(Arc<str>),
+    /// It has not begun after all.
+    Refused(Vec<ServerError>),
+    /// There will be no more.
+    Done,
+}
+
+impl Executor {
+    pub fn new(schema: PayonceSchema, introspected: PayonceSchema, limits: Limits, introspection: bool) -> Self {
+        Self { schema, introspected, limits, introspection }
+    }
+
+    /// Counts what the operation would cost, and refuses it at the first limit it passes.
+    pub fn guard(&self, operation: Operation, caller: Option<Caller>) -> Result<Guarded, ApiError> {
+        let counted = document::check(&operation.query, &self.limits)?;
+        let variables = Value::Object(operation.variables.unwrap_or_default());
+        document::check_variables(&variables, &self.limits)?;
+        let kind = counted.kind(&operation.query, operation.operation_name.as_deref());
+        let introspection = self.introspection || caller.as_ref().is_some_and(Caller::is_staff);
+        if counted.introspection && !introspection {
+            return Err(ApiError::new(code::INTROSPECTION_DISABLED, "Introspection is for staff here."));
+        }
+        let schema = if counted.introspection { &self.introspected } else { &self.schema }.clone();
+        let Operation { query: document, operation_name, .. } = operation;
+        Ok(Guarded { kind, schema, asking: Asking { document, operation_name, variables, caller, introspection } })
+    }
+}
+
+impl Guarded {
+    /// The request, and what executes it.
+    pub fn request(&self) -> (PayonceSchema, Request) {
+        (self.schema.clone(), self.asking.request())
+    }
+
+    /// Begins a query or a subscription; `held` is let go when it ends. A query has `within` to answer.
+    pub fn begin(self, within: Duration, held: impl Send + 'static) -> BoxStream<'static, Said> {
+        if self.kind == Some(Kind::Subscription) { self.subscribe(held) } else { self.query(within, held) }
+    }
+
+    fn subscribe(self, held: impl Send + 'static) -> BoxStream<'static, Said> {
+        enum At {
+            Begin(PayonceSchema, Asking),
+            Running(Box<Feed>),
+            End,
+        }
+        // In a task of its own: the feed's beginning reads the store.
+        let begin = async |schema, asking| match tokio::spawn(Feed::begin(schema, asking)).await {
+            Ok(begun) => begun,
+            Err(panic) => {
+                tracing::error!(%panic, "a subscription broke off");
+                let words = "Something broke on our side. Subscribe again.";
+                Err(Box::new(ApiError::new(code::INTERNAL, words).into_response()))
+            }
+        };
+        let start = (At::Begin(self.schema, self.asking), held);
+        unfold(start, move |(mut at, held)| async move {
+            if let At::Begin(schema, asking) = at {
+                match begin(schema, asking).await {
+                    Ok(feed) => at = At::Running(Box::new(feed)),
+                    Err(response) => return Some((Said::Refused(complete(*response).errors), (At::End, held))),
+                }
+            }
+            let At::Running(mut feed) = at else { return None };
+            Some(match feed.next().await {
+                Some(text) => (Said::Next(text), (At::Running(feed), held)),
+                None => (Said::Done, (At::End, held)),
+            })
+        })
+        .boxed()
+    }
+
+    fn query(self, within: Duration, held: impl Send + 'static) -> BoxStream<'static, Said> {
+        let (schema, request) = self.request();
+        // In a task of its own: a client that leaves cuts no database future off, and a query that nobody waits
+        // for any more still holds its place.
+        let executed = tokio::spawn(async move {
+            let _held = held;
+            schema.execute(request).await
+        });
+        let answer = tokio::time::timeout(within, executed).map(|executed| match executed {
+            Ok(Ok(response)) if is_request_error(&response) => vec![Said::Refused(complete(response).errors)],
+            Ok(Ok(response)) => vec![Said::Next(as_json(response)), Said::Done],
+            Ok(Err(panic)) => {
+                tracing::error!(%panic, "a request broke off");
+                refused(code::INTERNAL, "Something broke on our side. Ask again.")
+            }
+            Err(_) => refused(code::STORE_UNAVAILABLE, "No answer in time. Ask again."),
+        });
+        once(answer).flat_map(futures_util::stream::iter).boxed()
+    }
+}
+
+fn refused(code: &'static str, words: &str) -> Vec<Said> {
+    vec![Said::Refused(ApiError::new(code, words).into_response().errors)]
+}

@@ -46,11 +46,11 @@ impl Topic {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the order read, unless its watchers have seen this version. One task reads for all who ask
+    /// Has the order read, unless everybody has seen this version. One task reads for all who ask
     /// meanwhile, and once more for those who asked after it had begun.
     pub(super) fn read(self: &Arc<Self>, payments: &Payments, version: i64) {
         let mut reading = self.reading();
-        if version <= reading.shown {
+        if version <= reading.shown && !payments.0.live.audience.waits_for(&self.order, version) {
             return;
         }
         reading.heard.get_or_insert_with(Instant::now);
@@ -67,9 +67,8 @@ impl Topic {
         loop {
             self.reading().again = false;
             match payments.must_find(&self.order).await {
-                Ok(order) => {
-                    self.show(payments, order);
-                }
+                // Who watches every order sees what changed, not what somebody began to watch.
+                Ok(order) => payments.0.live.audience.show(&self.show(payments, order)),
                 // The store is away for a moment, or the order is another installation's.
                 Err(e) => tracing::debug!(order = %self.order, error = %e, "what is watched could not be read"),
             }
@@ -87,12 +86,11 @@ impl Topic {
     pub(super) fn show(&self, payments: &Payments, order: Arc<Order>) -> Arc<Sight> {
         let mut reading = self.reading();
         let newer = order.version > reading.shown;
-        let sight = Sight::new(order, payments.now(), if newer { reading.heard.take() } else { None });
+        let sight = Sight::new(order, payments.now(), reading.heard.take());
         if newer {
             reading.shown = sight.order.version;
             // Within the lock: no version after a higher one.
             self.newest.send_replace(Some(sight.clone()));
-            payments.0.live.audience.show(&sight);
         }
         sight
     }

@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use axum::serve::ListenerExt;
 use domain::{Currency, Money, Timestamp};
 use migration::{Migrator, MigratorTrait};
 use sandbox::{Sandbox, SandboxConfig};
@@ -25,6 +23,10 @@ use crate::store::{Product, Store, StoreOptions};
 
 /// How long operations under way may take to end at a shutdown.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// For the head of a request; shorter than proxies keep idle connections, which they find closed then.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+/// Connections for requests, besides the sockets that may be open.
+const REQUESTS: usize = 5_000;
 
 /// Why it did not start: one line, naming the variable to change.
 #[derive(Debug, thiserror::Error)]
@@ -152,11 +154,13 @@ impl App {
             },
         );
         let stop = CancellationToken::new();
-        let mut servers = vec![serve(listener, doors.public, &stop)];
+        let patience = http::Patience { head: HEAD_WITHIN, connections: config.ws_per_process + REQUESTS };
+        let serve = |listener, router| tokio::spawn(http::listen(listener, router, patience, stop.clone()));
+        let mut servers = vec![serve(listener, doors.public)];
         let mut admin_address = address;
         if let Some(listener) = admin_listener {
             admin_address = listener.local_addr().map_err(|e| failed("PAYONCE_ADMIN_LISTEN", e))?;
-            servers.push(serve(listener, doors.admin, &stop));
+            servers.push(serve(listener, doors.admin));
         }
         payments.start();
         Ok(App { address, admin_address, payments, sandbox, store, sockets: doors.sockets, servers, stop })
@@ -190,18 +194,6 @@ async fn bind(variable: &str, at: SocketAddr) -> Result<TcpListener, StartError>
     TcpListener::bind(at)
         .await
         .map_err(|e| failed(variable, format!("cannot listen on {at}: {e}; choose another address")))
-}
-
-fn serve(listener: TcpListener, router: Router, stop: &CancellationToken) -> JoinHandle<()> {
-    let stopped = stop.clone().cancelled_owned();
-    let listener = listener.tap_io(|stream| {
-        stream.set_nodelay(true).ok();
-    });
-    tokio::spawn(async move {
-        if let Err(e) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
-            tracing::error!(error = %e, "a listener broke off");
-        }
-    })
 }
 
 /// Opens the store that is configured.

@@ -2,6 +2,7 @@
 
 mod document;
 mod health;
+mod listen;
 mod notify;
 mod operation;
 mod over_http;
@@ -12,6 +13,7 @@ mod strict_json;
 mod token;
 
 pub use health::record_metrics;
+pub use listen::{Patience, listen};
 pub use socket::{SocketSettings, Sockets};
 pub use token::{NewToken, TokenKeys, TokenVerifier, mint};
 

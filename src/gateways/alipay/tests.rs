@@ -10,6 +10,7 @@ use axum::response::Response;
 use domain::{ClientAction, Currency, Money, PaymentProduct};
 use serde_json::{Value, json};
 
+mod certificates;
 mod doubt;
 
 use super::vectors::{self, Stopped, answer, now, open_payment, payment, refund, refund_request, text};

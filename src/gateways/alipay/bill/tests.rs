@@ -175,6 +175,7 @@ fn forty_of_a_hundred() -> Vec<BillLine> {
 async fn the_bill_of_the_vectors_is_read() {
     let packed = BASE64_STANDARD.decode(text(&vectors::bill()["zip_base64"])).unwrap();
     assert_eq!(Provider::with(packed).await.bill().await.unwrap(), forty_of_a_hundred());
+    assert_eq!(entries().len(), 2);
     // Its summary is no list of trades, whatever comes first.
     let mut contents: Vec<Vec<u8>> = entries().iter().map(|(_, content)| gbk(content)).collect();
     for _ in 0..2 {

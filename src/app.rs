@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, Profile, TokenKey};
+use crate::config::{AlipayKeys, Config, Profile, TokenKey};
 use crate::coordination::{InProcessCoordination, RedisCoordination};
 use crate::gateways::{ConfigError, Registry, alipay, wechat_pay};
 use crate::http::{self, HttpSettings, NewToken, SocketSettings, Sockets, TokenKeys, TokenVerifier};
@@ -48,10 +48,22 @@ fn unreachable_database(e: &dyn std::fmt::Display) -> StartError {
 }
 
 /// The error's own words name the provider; the variables are named after it.
-fn wrong_gateway(e: ConfigError) -> StartError {
+fn wrong_gateway(config: &Config, e: ConfigError) -> StartError {
     match &e {
         ConfigError::WechatPay(_) => failed("PAYONCE_WECHAT_PAY_*", &e),
-        ConfigError::Alipay(_) => failed("PAYONCE_ALIPAY_*", &e),
+        ConfigError::Alipay(why) => wrong_alipay(config, why),
+    }
+}
+
+/// Names the variable, and the file where it names one.
+fn wrong_alipay(config: &Config, why: &alipay::ConfigError) -> StartError {
+    let Some((field, given)) = why.field().zip(config.alipay.as_ref()) else {
+        return failed("PAYONCE_ALIPAY_*", why);
+    };
+    let file = given.files.iter().find(|(key, _)| **key == format!("alipay_{field}_file"));
+    match file {
+        Some((key, path)) => failed(&format!("PAYONCE_{}", key.to_ascii_uppercase()), format!("{path}: {why}")),
+        None => failed(&format!("PAYONCE_ALIPAY_{}", field.to_ascii_uppercase()), why),
     }
 }
 
@@ -124,7 +136,7 @@ impl App {
             wechat_pay: wechat_pay_config(config, sandbox.as_ref()),
             alipay: alipay_config(config, sandbox.as_ref()),
         };
-        let gateways = registry.connect(&clock).map_err(wrong_gateway)?;
+        let gateways = registry.connect(&clock).map_err(|e| wrong_gateway(config, e))?;
         let coordination = coordination(config).await?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let settings = Settings {
@@ -324,7 +336,10 @@ fn alipay_config(config: &Config, sandbox: Option<&Sandbox>) -> Option<alipay::C
             app_id: given.app_id.clone(),
             seller_id: given.seller_id.clone(),
             private_key: given.private_key.clone(),
-            alipay_public_key: given.alipay_public_key.clone(),
+            mode: match given.keys.clone() {
+                AlipayKeys::PublicKey(key) => alipay::Mode::PublicKey(key),
+                AlipayKeys::Certificates { app, alipay, root } => alipay::Mode::Certificates { app, alipay, root },
+            },
             timeout: alipay::Config::TIMEOUT,
         });
     }
@@ -336,7 +351,7 @@ fn alipay_config(config: &Config, sandbox: Option<&Sandbox>) -> Option<alipay::C
         app_id: merchant.app_id.clone(),
         seller_id: merchant.seller_id.clone(),
         private_key: merchant.private_key_pem.clone().into(),
-        alipay_public_key: merchant.alipay_public_key_pem.clone(),
+        mode: alipay::Mode::PublicKey(merchant.alipay_public_key_pem.clone()),
         timeout: alipay::Config::TIMEOUT,
     })
 }
@@ -435,7 +450,7 @@ pub async fn doctor(config: &Config) -> bool {
             names.sort_unstable();
             Ok(format!("the keys of {} are readable", names.join(" and ")))
         }
-        Err(e) => Err(wrong_gateway(e).to_string()),
+        Err(e) => Err(wrong_gateway(config, e).to_string()),
     };
     say("gateways", gateway);
     say("tokens", tokens(config, clock).map(|_| "keys are readable".to_owned()).map_err(|e| e.to_string()));

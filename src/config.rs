@@ -48,7 +48,7 @@ pub struct WechatPay {
     pub public_key_pem: String,
 }
 
-/// Alipay's part, in public-key mode; the sandbox fills it in when it is not given.
+/// Alipay's part; the sandbox fills it in when it is not given.
 #[derive(Clone, Debug)]
 pub struct Alipay {
     /// Where `gateway.do` is.
@@ -59,8 +59,26 @@ pub struct Alipay {
     pub seller_id: String,
     /// The app's private key: PEM or bare base64.
     pub private_key: SecretString,
+    /// How Alipay's signature is known.
+    pub keys: AlipayKeys,
+    /// Where the files are, by key (`alipay_private_key_file`): for sentences about what is in them.
+    pub files: BTreeMap<&'static str, String>,
+}
+
+/// What stands for Alipay: one key, or three files of certificates.
+#[derive(Clone, Debug)]
+pub enum AlipayKeys {
     /// Alipay's public key: PEM or bare base64.
-    pub alipay_public_key: String,
+    PublicKey(String),
+    /// Certificate mode, PEM.
+    Certificates {
+        /// The app's certificate.
+        app: String,
+        /// Alipay's certificate, and its issuer's.
+        alipay: String,
+        /// Alipay's root certificates.
+        root: String,
+    },
 }
 
 /// Everything that can be configured, checked.
@@ -125,7 +143,7 @@ pub struct ConfigError {
 }
 
 /// Everything that is understood. A key of the file is the variable's name without `PAYONCE_`, in lower case.
-const KEYS: [&str; 37] = [
+const KEYS: [&str; 40] = [
     "profile",
     "listen",
     "admin_listen",
@@ -154,6 +172,9 @@ const KEYS: [&str; 37] = [
     "alipay_seller_id",
     "alipay_private_key_file",
     "alipay_alipay_public_key_file",
+    "alipay_app_cert_file",
+    "alipay_alipay_cert_file",
+    "alipay_root_cert_file",
     "sandbox_listen",
     "sandbox_home",
     "sandbox_url",
@@ -166,18 +187,8 @@ const KEYS: [&str; 37] = [
 ];
 
 /// Names that a later version will understand: better refused than taken for something that works.
-const LATER: [&str; 10] = [
-    "amqp_url",
-    "jwks_url",
-    "webhook_",
-    "quote_",
-    "rate_",
-    "trusted_",
-    "alipay_app_cert",
-    "alipay_alipay_cert",
-    "alipay_root_cert",
-    "customer_daily_max_minor",
-];
+const LATER: [&str; 7] =
+    ["amqp_url", "jwks_url", "webhook_", "quote_", "rate_", "trusted_", "customer_daily_max_minor"];
 
 const DEV_SECRET: &str = "payonce-dev-secret-not-for-production-use";
 const DEV_NUMBER_KEY: &str = "payonce-dev-number-key-not-for-production";
@@ -425,14 +436,34 @@ impl Values {
         if !self.0.iter().any(|(k, v)| k.starts_with("alipay_") && !v.is_empty()) {
             return Ok(None);
         }
-        let private_key_file = self.required("alipay_private_key_file")?;
-        let public_key_file = self.required("alipay_alipay_public_key_file")?;
+        let mut files = BTreeMap::new();
+        let mut read = |key: &'static str| {
+            let path = self.required(key)?;
+            let text = self.file(key, &path)?;
+            files.insert(key, path);
+            Ok::<_, ConfigError>(text)
+        };
+        let private_key = read("alipay_private_key_file")?.into();
+        let certificates = ["alipay_app_cert_file", "alipay_alipay_cert_file", "alipay_root_cert_file"];
+        let keys = match (self.get("alipay_alipay_public_key_file"), certificates.iter().any(|k| self.get(k).is_some()))
+        {
+            (Some(_), true) => {
+                let words = "is set beside certificates; right is one of the two modes";
+                return Err(wrong("alipay_alipay_public_key_file", words));
+            }
+            (_, false) => AlipayKeys::PublicKey(read("alipay_alipay_public_key_file")?),
+            (None, true) => {
+                let [app, alipay, root] = certificates;
+                AlipayKeys::Certificates { app: read(app)?, alipay: read(alipay)?, root: read(root)? }
+            }
+        };
         Ok(Some(Alipay {
             gateway_url: self.text("alipay_gateway_url", "https://openapi.alipay.com/gateway.do"),
             app_id: self.required("alipay_app_id")?,
             seller_id: self.required("alipay_seller_id")?,
-            private_key: self.file("alipay_private_key_file", &private_key_file)?.into(),
-            alipay_public_key: self.file("alipay_alipay_public_key_file", &public_key_file)?,
+            private_key,
+            keys,
+            files,
         }))
     }
 
@@ -509,7 +540,6 @@ mod tests {
             ("PAYONCE_WS_PER_PROCESS", "0", "from 1"),
             ("PAYONCE_LOG_FORMAT", "xml", "neither json nor pretty"),
             ("PAYONCE_AMQP_URL", "amqp://x", "leave it unset"),
-            ("PAYONCE_ALIPAY_APP_CERT_FILE", "/x.crt", "leave it unset"),
             ("PAYONCE_JWKS_FILE", "/nowhere/jwks.json", "/nowhere/jwks.json"),
         ];
         for (variable, value, hint) in cases {
@@ -551,9 +581,39 @@ mod tests {
         for (given, value, missing) in [
             ("PAYONCE_WECHAT_PAY_MCHID", "1900000001", "PAYONCE_WECHAT_PAY_PRIVATE_KEY_FILE: is missing"),
             ("PAYONCE_ALIPAY_APP_ID", "2021000000000001", "PAYONCE_ALIPAY_PRIVATE_KEY_FILE: is missing"),
-            ("PAYONCE_ALIPAY_PRIVATE_KEY_FILE", "/nowhere/key", "PAYONCE_ALIPAY_ALIPAY_PUBLIC_KEY_FILE: is missing"),
+            ("PAYONCE_ALIPAY_PRIVATE_KEY_FILE", file!(), "PAYONCE_ALIPAY_ALIPAY_PUBLIC_KEY_FILE: is missing"),
         ] {
             assert_eq!(from(&[(given, value)]).unwrap_err().to_string(), missing);
+        }
+    }
+
+    #[test]
+    fn alipays_keys_are_one_file_or_three_and_a_file_that_is_not_there_is_named() {
+        let with = |more: &[(&str, &str)]| {
+            let mut given = vec![
+                ("PAYONCE_ALIPAY_APP_ID", "2021000000000001"),
+                ("PAYONCE_ALIPAY_SELLER_ID", "2088000000000001"),
+                ("PAYONCE_ALIPAY_PRIVATE_KEY_FILE", file!()),
+            ];
+            given.extend_from_slice(more);
+            from(&given)
+        };
+        let (app, alipay, root) =
+            ("PAYONCE_ALIPAY_APP_CERT_FILE", "PAYONCE_ALIPAY_ALIPAY_CERT_FILE", "PAYONCE_ALIPAY_ROOT_CERT_FILE");
+        let public = "PAYONCE_ALIPAY_ALIPAY_PUBLIC_KEY_FILE";
+        let keys = |config: Config| config.alipay.unwrap().keys;
+        assert!(matches!(keys(with(&[(public, file!())]).unwrap()), AlipayKeys::PublicKey(_)));
+        let three = [(app, file!()), (alipay, file!()), (root, file!())];
+        assert!(matches!(keys(with(&three).unwrap()), AlipayKeys::Certificates { .. }));
+        for (more, sentence) in [
+            (&three[..2], "PAYONCE_ALIPAY_ROOT_CERT_FILE: is missing"),
+            (&three[1..], "PAYONCE_ALIPAY_APP_CERT_FILE: is missing"),
+            (&[three[0], (public, file!())], "PAYONCE_ALIPAY_ALIPAY_PUBLIC_KEY_FILE: is set beside certificates"),
+            (&[(app, "/nowhere/a.crt")], "PAYONCE_ALIPAY_APP_CERT_FILE: /nowhere/a.crt: "),
+            (&[(public, "/nowhere/a.pem")], "PAYONCE_ALIPAY_ALIPAY_PUBLIC_KEY_FILE: /nowhere/a.pem: "),
+        ] {
+            let line = with(more).unwrap_err().to_string();
+            assert!(line.starts_with(sentence), "{line}");
         }
     }
 

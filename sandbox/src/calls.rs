@@ -25,6 +25,8 @@ pub enum Call {
     Refund,
     /// Asks what became of a refund.
     FindRefund,
+    /// Asks where a day's bill is.
+    Bill,
     /// The gateway's notification to the merchant; never in the list of calls received.
     Notify,
 }

@@ -22,7 +22,7 @@ mod vectors;
 mod wechat_pay;
 mod world;
 
-pub use alipay::AlipayMerchant;
+pub use alipay::{AlipayCertificates, AlipayMerchant};
 pub use calls::{Call, ReceivedCall};
 pub use cashier::PayError;
 pub use clock::{Clock, SystemClock};

@@ -1,9 +1,15 @@
 //! Alipay, whole: each product is bought and paid, refunds are done within the call, and what goes wrong on the
 //! wire is found again.
 
+use std::sync::Arc;
+
 use crate::support::{Backend, Shop, on_every_store};
-use domain::Duration;
-use sandbox::{Call, FaultKind};
+use chrono::Timelike;
+use domain::{Date, Duration};
+use futures_util::TryStreamExt;
+use payonce::gateways::alipay::{Alipay, Config, Mode};
+use payonce::payments::ports::{BillEntry, BillLine, Clock, Gateway, GatewayError};
+use sandbox::{Call, FaultKind, Sandbox, SandboxConfig};
 use serde_json::{Value, json};
 
 on_every_store!(an_order_is_bought_with_each_product_of_alipay_and_partly_refunded);
@@ -148,4 +154,120 @@ async fn the_gateway_can_be_changed_from_one_to_the_other() {
     shop.payer_pays(&second).await;
     assert_eq!(shop.order(&order).await["status"], "PAID");
     shop.check_invariants().await;
+}
+
+#[tokio::test]
+async fn an_order_is_bought_and_refunded_in_certificate_mode() {
+    let home = std::env::temp_dir().join(format!("payonce_certificates_{}", std::process::id()));
+    let gateway = Sandbox::start(SandboxConfig { home: Some(home.clone()), ..SandboxConfig::default() }).await.unwrap();
+    let merchant = gateway.merchant().alipay.clone();
+    let file = |name: &str| home.join("alipay").join(name).to_str().unwrap().to_owned();
+    let shop = Shop::open_with(
+        Backend::Sqlite,
+        &[
+            ("PAYONCE_ALIPAY_GATEWAY_URL", &gateway.alipay_gateway_url()),
+            ("PAYONCE_ALIPAY_APP_ID", &merchant.app_id),
+            ("PAYONCE_ALIPAY_SELLER_ID", &merchant.seller_id),
+            ("PAYONCE_ALIPAY_PRIVATE_KEY_FILE", &file("app_private_key.pem")),
+            ("PAYONCE_ALIPAY_APP_CERT_FILE", &file("certificates/appCertPublicKey.crt")),
+            ("PAYONCE_ALIPAY_ALIPAY_CERT_FILE", &file("certificates/alipayCertPublicKey_RSA2.crt")),
+            ("PAYONCE_ALIPAY_ROOT_CERT_FILE", &file("certificates/alipayRootCert.crt")),
+        ],
+    )
+    .await;
+    for product in ["PRECREATE", "WAP"] {
+        let (order, payment) = bought(&shop, product).await;
+        go_to_cashier(&shop, &action(&shop, &payment).await).await;
+        gateway.pay(&payment).await.unwrap();
+        gateway.settled().await;
+        assert_eq!(shop.order(&order).await["status"], "PAID", "{product}");
+        let refund = shop.refund(&Shop::key(), &order, None).await;
+        assert_eq!(refund.at("/refundOrder/refund/status"), "SUCCEEDED", "{}", refund.body);
+    }
+    let (order, _) = bought(&shop, "PAGE").await;
+    assert_eq!(shop.cancel("alice", &Shop::key(), &order).await.at("/cancelOrder/order/status"), "CLOSED");
+    assert_eq!((gateway.ledger().charges.len(), gateway.ledger().refunds.len()), (2, 2));
+    // It was this gateway, and each of its answers was believed the first time.
+    assert!(shop.ledger().charges.is_empty());
+    let asked = gateway.calls().iter().filter(|call| call.call == Call::Refund).count();
+    assert_eq!(asked, 2);
+    shop.check_invariants().await;
+    shop.close().await;
+    gateway.stop().await;
+    std::fs::remove_dir_all(home).unwrap();
+}
+
+/// The connector on its own, as the shop has it.
+fn connector(shop: &Shop) -> Alipay {
+    let merchant = &shop.sandbox().merchant().alipay;
+    let config = Config {
+        gateway_url: shop.sandbox().alipay_gateway_url(),
+        browser_url: None,
+        app_id: merchant.app_id.clone(),
+        seller_id: merchant.seller_id.clone(),
+        private_key: merchant.private_key_pem.clone().into(),
+        mode: Mode::PublicKey(merchant.alipay_public_key_pem.clone()),
+        timeout: Config::TIMEOUT,
+    };
+    let clock: Arc<dyn Clock> = shop.clock.clone();
+    Alipay::new(config, clock).unwrap()
+}
+
+async fn bill(shop: &Shop, day: Date) -> Result<Vec<BillLine>, GatewayError> {
+    connector(shop).bill(day).await?.try_collect().await
+}
+
+/// Until this hour in Beijing, which is eight hours ahead.
+async fn turn_to(shop: &Shop, hour: u32) -> Date {
+    let beijing = shop.clock.now() + Duration::hours(8);
+    let past = Duration::seconds(beijing.time().num_seconds_from_midnight().into());
+    let wanted = Duration::hours(hour.into());
+    let wait = if past < wanted { wanted - past } else { wanted - past + Duration::hours(24) };
+    shop.advance(wait).await;
+    (shop.clock.now() + Duration::hours(8)).date_naive()
+}
+
+#[tokio::test]
+async fn the_bill_of_a_day_is_what_the_ledger_says() {
+    let shop = Shop::open(Backend::Sqlite).await;
+    let day = turn_to(&shop, 10).await;
+    for (product, refunded) in [("PRECREATE", vec![Some(2_500), None]), ("WAP", vec![None]), ("PAGE", vec![])] {
+        let (order, payment) = bought(&shop, product).await;
+        go_to_cashier(&shop, &action(&shop, &payment).await).await;
+        shop.payer_pays(&payment).await;
+        for minor in refunded {
+            shop.refund(&Shop::key(), &order, minor).await.at("/refundOrder");
+            shop.advance(Duration::seconds(5)).await;
+        }
+    }
+    let (_, unpaid) = bought(&shop, "PRECREATE").await;
+    for hour in [23, 8] {
+        turn_to(&shop, hour).await;
+        assert!(matches!(bill(&shop, day).await, Err(GatewayError::Later(_))), "{hour}");
+    }
+    turn_to(&shop, 9).await;
+    let lines = bill(&shop, day).await.unwrap();
+    let ledger = shop.ledger();
+    let sorted = |mut moves: Vec<(String, i64)>| {
+        moves.sort();
+        moves
+    };
+    let payments = lines.iter().filter(|line| line.entry == BillEntry::Payment);
+    let payments = payments.map(|line| (line.payment.clone(), line.amount.minor)).collect();
+    let charges = ledger.charges.iter().map(|charge| (charge.number.clone(), charge.minor)).collect();
+    assert_eq!(sorted(payments), sorted(charges));
+    let refunds = lines.iter().filter_map(|line| match &line.entry {
+        BillEntry::Refund { number, done: true } => Some((number.clone(), line.amount.minor)),
+        _ => None,
+    });
+    let given_back = ledger.refunds.iter().map(|refund| (refund.number.clone(), refund.minor)).collect();
+    assert_eq!(sorted(refunds.collect()), sorted(given_back));
+    assert_eq!((ledger.charges.len(), ledger.refunds.len(), lines.len()), (3, 3, 6));
+    assert!(lines.iter().all(|line| line.payment != unpaid && line.transaction_id.len() == 28));
+    assert!(lines.iter().all(|line| (line.at + Duration::hours(8)).date_naive() == day));
+    // A day without trades: not yet, and from noon an empty one.
+    let next = turn_to(&shop, 9).await.pred_opt().unwrap();
+    assert!(matches!(bill(&shop, next).await, Err(GatewayError::Later(_))));
+    turn_to(&shop, 12).await;
+    assert_eq!(bill(&shop, next).await.unwrap(), []);
 }

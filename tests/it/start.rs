@@ -43,6 +43,63 @@ fn what_stops_the_start_names_its_variable() {
 }
 
 #[test]
+fn wrong_keys_of_alipay_are_named_with_their_file_by_serve_and_doctor() {
+    let folder = std::env::temp_dir().join(format!("payonce_alipay_keys_{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let vectors: serde_json::Value = serde_json::from_str(include_str!("../vectors/keys.json")).unwrap();
+    let keys = &vectors["alipay"];
+    let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let put = |name: &str, text: &str| std::fs::write(path(name), text).map(|()| path(name)).unwrap();
+    let vector = |name: &str, at: &str| put(name, keys.pointer(at).unwrap().as_str().unwrap());
+    let private = vector("app.pem", "/app/private_pkcs8_pem");
+    let app_public = vector("app_public.pem", "/app/public_spki_pem");
+    let app = vector("app.crt", "/cert_mode/app_cert_pem");
+    let alipay = vector("alipay.crt", "/cert_mode/alipay_public_cert_pem");
+    let root = vector("root.crt", "/cert_mode/alipay_root_certs_pem");
+    let key = rcgen::KeyPair::from_pem(keys["app"]["private_pkcs8_pem"].as_str().unwrap()).unwrap();
+    let mut expired = rcgen::CertificateParams::default();
+    expired.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    let expired = put("expired.crt", &expired.self_signed(&key).unwrap().pem());
+
+    let (private_key, public_key) = ("PAYONCE_ALIPAY_PRIVATE_KEY_FILE", "PAYONCE_ALIPAY_ALIPAY_PUBLIC_KEY_FILE");
+    let (app_cert, alipay_cert, root_cert) =
+        ("PAYONCE_ALIPAY_APP_CERT_FILE", "PAYONCE_ALIPAY_ALIPAY_CERT_FILE", "PAYONCE_ALIPAY_ROOT_CERT_FILE");
+    let cases = [
+        (public_key, vec![(private_key, &private), (public_key, &app_public)], "is the app's own public key"),
+        (private_key, vec![(private_key, &app_public), (public_key, &app_public)], "private key"),
+        (
+            app_cert,
+            vec![(private_key, &private), (app_cert, &expired), (alipay_cert, &alipay), (root_cert, &root)],
+            "ran out on 2021-01-01",
+        ),
+        (
+            alipay_cert,
+            vec![(private_key, &private), (app_cert, &app), (alipay_cert, &app), (root_cert, &root)],
+            "is the app's own",
+        ),
+        (
+            root_cert,
+            vec![(private_key, &private), (app_cert, &app), (alipay_cert, &alipay), (root_cert, &private)],
+            "is a private key",
+        ),
+    ];
+    for (variable, files, why) in cases {
+        let file = files.iter().find(|(name, _)| *name == variable).unwrap().1;
+        let mut environment =
+            vec![("PAYONCE_ALIPAY_APP_ID", "2021000000000001"), ("PAYONCE_ALIPAY_SELLER_ID", "2088000000000001")];
+        environment.extend(files.iter().map(|(name, path)| (*name, path.as_str())));
+        for command in ["serve", "doctor"] {
+            let output = payonce(&[command], &environment);
+            let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            let line = said.lines().find(|line| line.contains(variable)).unwrap_or_else(|| panic!("{command}: {said}"));
+            assert!(!output.status.success() && line.contains(file.as_str()) && line.contains(why), "{line}");
+            assert!(!said.contains("MII"), "no key is shown: {said}");
+        }
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
 fn the_schema_and_tokens_are_printed() {
     let schema = payonce(&["schema"], &[]);
     assert!(schema.status.success());

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{
     amount::yuan,
     answer::{Fields, Refusal},
+    bills::Link,
     notification::Event,
     numbers,
     order::{Content, Order},
@@ -32,6 +33,9 @@ pub(crate) struct Book {
     trades: BTreeMap<String, Trade>,
     /// The merchant's numbers by the gateway's.
     numbers: BTreeMap<String, String>,
+    /// Addresses of bills that were handed out.
+    #[serde(skip)]
+    pub(super) bills: Vec<Link>,
 }
 
 /// Which trade is meant: the gateway's number wins over the merchant's.
@@ -98,6 +102,11 @@ impl Book {
     pub(super) fn trade(&mut self, reference: &Reference) -> Result<&mut Trade, Refusal> {
         let trade = self.order(reference).filter(|trade| trade.trade_no.is_some());
         trade.ok_or_else(Refusal::no_such_trade)
+    }
+
+    /// All there are, for a bill.
+    pub(super) fn trades(&self) -> impl Iterator<Item = &Trade> {
+        self.trades.values()
     }
 
     fn order(&mut self, reference: &Reference) -> Option<&mut Trade> {

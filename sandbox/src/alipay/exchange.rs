@@ -3,13 +3,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use aws_lc_rs::error::Unspecified;
 use axum::{
     body::to_bytes,
     extract::Request,
     http::{
         StatusCode,
-        header::{CONTENT_TYPE, LOCATION},
+        header::{CONTENT_TYPE, HOST, LOCATION},
     },
     response::{IntoResponse, Response},
 };
@@ -35,6 +34,8 @@ pub(super) struct Asked {
     /// `biz_content`; `null` if there was none, or none that can be read.
     pub(super) content: Value,
     pub(super) fault: Option<FaultKind>,
+    /// Where the caller found the gateway.
+    pub(super) host: String,
 }
 
 /// A good answer.
@@ -56,7 +57,8 @@ pub(super) async fn answer(
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let parameters = Parameters::read(parts.uri.query().unwrap_or_default(), &body);
-    let answered = tokio::spawn(carry_out(world, connection, parameters, act)).await;
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default().to_owned();
+    let answered = tokio::spawn(carry_out(world, connection, parameters, host, act)).await;
     answered.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
@@ -64,25 +66,27 @@ async fn carry_out(
     world: Arc<World>,
     connection: Connection,
     parameters: Parameters,
+    host: String,
     act: fn(&World, &Asked) -> Result<Reply, Refusal>,
 ) -> Response {
     let keys = world.keys.alipay();
-    let checked = parameters.check(&keys.merchant.app_id, keys.app_public_key());
+    let signatory = Signatory { keys, in_certificate_mode: parameters.names_certificate() };
+    let checked = parameters.check(keys);
     let Some(method) = parameters.get("method").and_then(Method::named) else {
         let unknown = Refusal::invalid("isv.invalid-method", "不存在的方法名");
-        return node(keys, NO_METHOD, Err(checked.err().unwrap_or(unknown)), None);
+        return signatory.node(NO_METHOD, Err(checked.err().unwrap_or(unknown)), None);
     };
     let content: Value =
         parameters.get("biz_content").and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let number = world.look(|state, _| method.number(&content, &state.alipay));
     let call = world.calls.received(method.call(), number.clone(), world.clock.now());
     if let Err(refusal) = checked {
-        let response = refused(keys, method, refusal);
+        let response = signatory.refused(method, refusal);
         world.calls.answered(call, response.status().as_u16());
         return response;
     }
     let fault = world.faults.take(method.call(), number.as_deref());
-    let asked = Asked { method, parameters, content, fault };
+    let asked = Asked { method, parameters, content, fault, host };
     let answer = match fault {
         Some(FaultKind::LoseRequest) => return lost(&connection),
         Some(FaultKind::Error500) => Err(Refusal::system_error()),
@@ -95,40 +99,47 @@ async fn carry_out(
         _ => {}
     }
     let response = match answer {
-        _ if fault == Some(FaultKind::Error500After) => refused(keys, method, Refusal::system_error()),
+        _ if fault == Some(FaultKind::Error500After) => signatory.refused(method, Refusal::system_error()),
         Ok(Reply::Cashier(link)) => (StatusCode::FOUND, [(LOCATION, link)]).into_response(),
-        Ok(Reply::Fields(fields)) => node(keys, &method.node(), Ok(fields), fault),
-        Err(refusal) => refused(keys, method, refusal),
+        Ok(Reply::Fields(fields)) => signatory.node(&method.node(), Ok(fields), fault),
+        Err(refusal) => signatory.refused(method, refusal),
     };
     world.calls.answered(call, response.status().as_u16());
     response
 }
 
-/// Servers are refused in JSON, browsers with a page.
-fn refused(keys: &Keys, method: Method, refusal: Refusal) -> Response {
-    if method.is_for_browsers() {
-        return browser::error_page(&refusal);
-    }
-    node(keys, &method.node(), Err(refusal), None)
+/// Who answers, and in which mode.
+struct Signatory<'a> {
+    keys: &'a Keys,
+    in_certificate_mode: bool,
 }
 
-/// One node and its signature. A fault of the signature takes a good answer only.
-fn node(keys: &Keys, name: &str, answer: Result<Fields, Refusal>, fault: Option<FaultKind>) -> Response {
-    let body: Result<String, Unspecified> = match answer {
-        Ok(mut fields) => {
-            if fault == Some(FaultKind::OtherAnswer) {
-                make_another(&mut fields);
+impl Signatory<'_> {
+    /// Servers are refused in JSON, browsers with a page.
+    fn refused(&self, method: Method, refusal: Refusal) -> Response {
+        if method.is_for_browsers() {
+            return browser::error_page(&refusal);
+        }
+        self.node(&method.node(), Err(refusal), None)
+    }
+
+    /// One node and its signature. A fault of the signature takes a good answer only.
+    fn node(&self, name: &str, answer: Result<Fields, Refusal>, fault: Option<FaultKind>) -> Response {
+        let (text, seal) = match answer {
+            Ok(mut fields) => {
+                if fault == Some(FaultKind::OtherAnswer) {
+                    make_another(&mut fields);
+                }
+                (success(&fields), Seal::of(fault))
             }
-            envelope(name, &success(&fields), keys.alipay_key(), Seal::of(fault))
+            Err(refusal) => (refusal.text(), if refusal.signed { Seal::Good } else { Seal::Missing }),
+        };
+        let cert_sn = self.keys.merchant.certificates.alipay_cert_sn.as_str();
+        let cert_sn = self.in_certificate_mode.then_some(cert_sn);
+        match envelope(name, &text, self.keys.alipay_key(), cert_sn, seal) {
+            Ok(body) => ([(CONTENT_TYPE, "text/html;charset=utf-8")], body).into_response(),
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
-        Err(refusal) => {
-            let seal = if refusal.signed { Seal::Good } else { Seal::Missing };
-            envelope(name, &refusal.text(), keys.alipay_key(), seal)
-        }
-    };
-    match body {
-        Ok(body) => ([(CONTENT_TYPE, "text/html;charset=utf-8")], body).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 

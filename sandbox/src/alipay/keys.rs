@@ -1,4 +1,4 @@
-//! Both sides' keys for Alipay, in its public key mode: the app's pair and Alipay's own.
+//! Both sides' keys for Alipay: the app's pair and Alipay's own, and the certificates of both.
 
 use std::{fmt, fs, path::Path, sync::Arc};
 
@@ -8,6 +8,7 @@ use aws_lc_rs::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::certificates::{self, AlipayCertificates};
 use crate::keys::{
     KeysError, at, kept, private_pem, public_pem, random_digits, read_file, read_key, two_key_pairs, write,
 };
@@ -29,6 +30,8 @@ pub struct AlipayMerchant {
     pub private_key_pem: String,
     /// The gateway's public key, SPKI; not that of the app.
     pub alipay_public_key_pem: String,
+    /// The same keys for certificate mode.
+    pub certificates: AlipayCertificates,
 }
 
 impl fmt::Debug for AlipayMerchant {
@@ -54,16 +57,64 @@ struct Ids {
     seller_id: String,
 }
 
-impl Keys {
-    pub(crate) fn generate() -> Result<Self, KeysError> {
+/// What is kept of it, beside the certificates.
+struct Pairs {
+    ids: Ids,
+    app: KeyPair,
+    alipay: KeyPair,
+}
+
+impl Pairs {
+    fn generate() -> Result<Self, KeysError> {
         let ids =
             Ids { app_id: format!("202100{}", random_digits(10)?), seller_id: format!("208800{}", random_digits(10)?) };
-        let (app_key, alipay_key) = two_key_pairs()?;
-        Self::assemble(ids, app_key, alipay_key)
+        let (app, alipay) = two_key_pairs()?;
+        Ok(Self { ids, app, alipay })
     }
 
+    fn load(folder: &Path) -> Result<Self, KeysError> {
+        let path = folder.join(IDS);
+        let ids = read_file(&path)?;
+        let ids = serde_json::from_slice(&ids).map_err(|_| KeysError::Content { path })?;
+        Ok(Self { ids, app: read_key(folder.join(APP_KEY))?, alipay: read_key(folder.join(ALIPAY_KEY))? })
+    }
+
+    fn save(&self, folder: &Path) -> Result<(), KeysError> {
+        let ids = serde_json::to_string_pretty(&self.ids).map_err(|_| KeysError::Generate)?;
+        let (app_key, alipay_key) = (private_pem(&self.app)?, private_pem(&self.alipay)?);
+        let alipay_public_key = public_pem(&self.alipay)?;
+        fs::create_dir_all(folder).map_err(at(folder))?;
+        write(folder.join(IDS), &ids, 0o600)?;
+        write(folder.join(APP_KEY), &app_key, 0o600)?;
+        write(folder.join(ALIPAY_KEY), &alipay_key, 0o600)?;
+        write(folder.join(ALIPAY_PUBLIC_KEY), &alipay_public_key, 0o644)
+    }
+
+    fn certificates(&self) -> Result<AlipayCertificates, KeysError> {
+        let Ids { app_id, seller_id } = &self.ids;
+        AlipayCertificates::issue(app_id, seller_id, &private_pem(&self.app)?, &private_pem(&self.alipay)?)
+    }
+}
+
+impl Keys {
+    pub(crate) fn generate() -> Result<Self, KeysError> {
+        let pairs = Pairs::generate()?;
+        let certificates = pairs.certificates()?;
+        Self::assemble(pairs, certificates)
+    }
+
+    /// The certificates have a folder within that of the keys: it is made where there is none yet.
     pub(crate) fn load_or_create(home: &Path) -> Result<Self, KeysError> {
-        kept(home, FOLDER, IDS, Self::load, Self::generate, Self::save)
+        let pairs = kept(home, FOLDER, IDS, Pairs::load, Pairs::generate, Pairs::save)?;
+        let certificates = kept(
+            &home.join(FOLDER),
+            certificates::FOLDER,
+            certificates::NUMBERS,
+            AlipayCertificates::load,
+            || pairs.certificates(),
+            AlipayCertificates::save,
+        )?;
+        Self::assemble(pairs, certificates)
     }
 
     pub(super) fn app_public_key(&self) -> &PublicKey {
@@ -74,31 +125,14 @@ impl Keys {
         &self.alipay_key
     }
 
-    fn load(folder: &Path) -> Result<Self, KeysError> {
-        let path = folder.join(IDS);
-        let ids = read_file(&path)?;
-        let ids = serde_json::from_slice(&ids).map_err(|_| KeysError::Content { path })?;
-        Self::assemble(ids, read_key(folder.join(APP_KEY))?, read_key(folder.join(ALIPAY_KEY))?)
-    }
-
-    fn save(&self, folder: &Path) -> Result<(), KeysError> {
-        let ids = Ids { app_id: self.merchant.app_id.clone(), seller_id: self.merchant.seller_id.clone() };
-        let ids = serde_json::to_string_pretty(&ids).map_err(|_| KeysError::Generate)?;
-        let alipay_key = private_pem(&self.alipay_key)?;
-        fs::create_dir_all(folder).map_err(at(folder))?;
-        write(folder.join(IDS), &ids, 0o600)?;
-        write(folder.join(APP_KEY), &self.merchant.private_key_pem, 0o600)?;
-        write(folder.join(ALIPAY_KEY), &alipay_key, 0o600)?;
-        write(folder.join(ALIPAY_PUBLIC_KEY), &self.merchant.alipay_public_key_pem, 0o644)
-    }
-
-    fn assemble(ids: Ids, app: KeyPair, alipay: KeyPair) -> Result<Self, KeysError> {
+    fn assemble(Pairs { ids, app, alipay }: Pairs, certificates: AlipayCertificates) -> Result<Self, KeysError> {
         Ok(Self {
             merchant: AlipayMerchant {
                 app_id: ids.app_id,
                 seller_id: ids.seller_id,
                 private_key_pem: private_pem(&app)?,
                 alipay_public_key_pem: public_pem(&alipay)?,
+                certificates,
             },
             app_key: Arc::new(app),
             alipay_key: Arc::new(alipay),
@@ -116,6 +150,17 @@ impl Keys {
             crate::keys::private_key(pem.as_bytes()).expect("PKCS#8")
         };
         let ids = Ids { app_id: text(&alipay["app_id"]), seller_id: text(&alipay["seller_id"]) };
-        Self::assemble(ids, key("app"), key("alipay")).expect("assembled")
+        let files = &alipay["cert_mode"];
+        let numbers = &crate::vectors::read("alipay-request.json")["cert_sn"];
+        let certificates = AlipayCertificates {
+            app_pem: text(&files["app_cert_pem"]),
+            alipay_pem: text(&files["alipay_public_cert_pem"]),
+            root_pem: text(&files["alipay_root_certs_pem"]),
+            app_cert_sn: text(&numbers["app_cert_sn"]),
+            alipay_cert_sn: text(&numbers["alipay_cert_sn"]),
+            root_cert_sn: text(&numbers["alipay_root_cert_sn"]),
+        };
+        let pairs = Pairs { ids, app: key("app"), alipay: key("alipay") };
+        Self::assemble(pairs, certificates).expect("assembled")
     }
 }

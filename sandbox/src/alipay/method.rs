@@ -14,9 +14,10 @@ pub(super) enum Method {
     Cancel,
     Refund,
     RefundQuery,
+    BillUrl,
 }
 
-const METHODS: [(&str, Method); 9] = [
+const METHODS: [(&str, Method); 10] = [
     ("alipay.trade.precreate", Method::Open(Product::QrCode)),
     ("alipay.trade.page.pay", Method::Open(Product::Page)),
     ("alipay.trade.wap.pay", Method::Open(Product::Wap)),
@@ -26,6 +27,7 @@ const METHODS: [(&str, Method); 9] = [
     ("alipay.trade.cancel", Method::Cancel),
     ("alipay.trade.refund", Method::Refund),
     ("alipay.trade.fastpay.refund.query", Method::RefundQuery),
+    ("alipay.data.dataservice.bill.downloadurl.query", Method::BillUrl),
 ];
 
 impl Method {
@@ -46,6 +48,7 @@ impl Method {
             Self::Close | Self::Cancel => Call::Close,
             Self::Refund => Call::Refund,
             Self::RefundQuery => Call::FindRefund,
+            Self::BillUrl => Call::Bill,
         }
     }
 
@@ -59,7 +62,7 @@ impl Method {
         let text = |name: &str| content[name].as_str().map(str::to_owned);
         let refund = match self {
             Self::Refund | Self::RefundQuery => text("out_request_no"),
-            Self::Open(_) | Self::Query | Self::Close | Self::Cancel => None,
+            Self::Open(_) | Self::Query | Self::Close | Self::Cancel | Self::BillUrl => None,
         };
         let by_trade = || book.number_of(content["trade_no"].as_str()?).map(str::to_owned);
         refund.or_else(by_trade).or_else(|| text("out_trade_no"))

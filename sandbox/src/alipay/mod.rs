@@ -1,13 +1,15 @@
-//! Alipay's `gateway.do`, public key mode: the gateway's side of the wire.
+//! Alipay's `gateway.do`, in public key mode or, for whoever names a certificate, in certificate mode: the
+//! gateway's side of the wire.
 //!
 //! `exchange` is what stands around every call (parameters, signature, faults), `book` holds the
-//! rules, this file says which method does what. Not here: certificate mode, encrypted content,
-//! GBK, bills.
+//! rules, this file says which method does what. Not here: encrypted content, requests in GBK.
 
 mod amount;
 mod answer;
+mod bills;
 mod book;
 mod browser;
+mod certificates;
 mod exchange;
 mod form;
 mod keys;
@@ -18,6 +20,7 @@ mod order;
 mod parameters;
 mod signature;
 mod trade;
+mod zip;
 
 use std::sync::Arc;
 
@@ -31,6 +34,7 @@ use serde_json::json;
 
 pub(crate) use book::Book;
 pub(crate) use browser::bill;
+pub use certificates::AlipayCertificates;
 pub use keys::AlipayMerchant;
 pub(crate) use keys::Keys;
 pub(crate) use notification::{Event, PAUSES_S, is_taken, request as notification};
@@ -49,7 +53,7 @@ use crate::{cashier, connection::Connection, faults::FaultKind, world::World};
 pub(crate) const PATH: &str = "/gateway.do";
 
 pub(crate) fn routes() -> Router<Arc<World>> {
-    Router::new().route(PATH, get(gateway).post(gateway))
+    Router::new().route(PATH, get(gateway).post(gateway)).route(bills::PATH, get(bills::download))
 }
 
 async fn gateway(
@@ -66,6 +70,10 @@ fn act(world: &World, asked: &Asked) -> Result<Reply, Refusal> {
         Method::Query => query(world, asked),
         Method::Close | Method::Cancel => close(world, asked),
         Method::Refund => refund(world, asked),
+        Method::BillUrl => world.change(|state, now| {
+            let merchant = &world.keys.alipay().merchant;
+            bills::ask(&mut state.alipay, &asked.content, merchant, &asked.host, now).map(Reply::Fields)
+        }),
         Method::RefundQuery => world.change(|state, _| state.alipay.find_refund(&asked.content)).map(Reply::Fields),
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use aws_lc_rs::rsa::PublicKey;
 use chrono::NaiveDateTime;
 
 use super::{
+    AlipayCertificates, Keys,
     answer::Refusal,
     form,
     signature::{content, is_signed_by},
@@ -34,7 +34,8 @@ impl Parameters {
 
     /// Refuses what this app has not signed, in the order of the real one: the app first, then the
     /// signature, then the rest.
-    pub(super) fn check(&self, app_id: &str, key: &PublicKey) -> Result<(), Refusal> {
+    pub(super) fn check(&self, keys: &Keys) -> Result<(), Refusal> {
+        let (app_id, key) = (keys.merchant.app_id.as_str(), keys.app_public_key());
         match self.get("app_id") {
             Some(named) if named == app_id => {}
             Some(_) => return Err(Refusal::invalid("isv.invalid-app-id", "无效的AppID参数").unsigned()),
@@ -49,7 +50,25 @@ impl Parameters {
         if ![false, true].iter().any(|with_empty| is_signed_by(key, &self.signed_content(*with_empty), sign)) {
             return Err(wrong_signature(&self.signed_content(false)));
         }
+        self.check_certificates(&keys.merchant.certificates)?;
         self.check_the_rest()
+    }
+
+    /// Whoever names a certificate names both, and the right ones; the answer then names the gateway's.
+    fn check_certificates(&self, ours: &AlipayCertificates) -> Result<(), Refusal> {
+        let wrong = |name: &str| Refusal::invalid("isv.invalid-parameter", format!("参数无效：{name}"));
+        match (self.get("app_cert_sn"), self.get("alipay_root_cert_sn")) {
+            (None, None) => Ok(()),
+            (Some(app), _) if app != ours.app_cert_sn => Err(wrong("app_cert_sn")),
+            (Some(_), Some(root)) if root == ours.root_cert_sn => Ok(()),
+            (Some(_), _) => Err(wrong("alipay_root_cert_sn")),
+            (None, Some(_)) => Err(wrong("app_cert_sn")),
+        }
+    }
+
+    /// Whether the merchant speaks in certificate mode.
+    pub(super) fn names_certificate(&self) -> bool {
+        self.get("app_cert_sn").is_some()
     }
 
     /// What the client should have signed: all but the signature. The documents leave out what is
@@ -96,11 +115,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::{
-        alipay::{Keys, signature},
-        keys::private_key,
-        vectors,
-    };
+    use crate::{alipay::signature, keys::private_key, vectors};
 
     const APP: &str = "2021000000000001";
 
@@ -126,7 +141,7 @@ mod tests {
                 let read: Value = serde_json::to_value(&parameters.0).expect("JSON");
                 assert_eq!(read, case["params"], "{}", case["id"]);
                 assert_eq!(parameters.signed_content(false), case["sign_content"].as_str().expect("text"));
-                let checked = parameters.check(APP, keys.app_public_key());
+                let checked = parameters.check(&keys);
                 if case["params"]["encrypt_type"].is_string() {
                     assert_eq!(checked.expect_err("encrypted").sub_code, "isv.invalid-parameter");
                 } else {
@@ -161,7 +176,7 @@ mod tests {
     fn empty_parameters_may_be_signed_or_left_out() {
         let keys = Keys::of_vectors();
         for with_empty in [false, true] {
-            assert_eq!(signed(|_| {}, with_empty).check(APP, keys.app_public_key()), Ok(()));
+            assert_eq!(signed(|_| {}, with_empty).check(&keys), Ok(()));
         }
     }
 
@@ -176,14 +191,17 @@ mod tests {
             ("format", "xml", "isv.invalid-format"),
             ("version", "", "isv.missing-version"),
             ("timestamp", "2026-01-01T08:00:00Z", "isv.invalid-timestamp"),
+            ("app_cert_sn", "0", "isv.invalid-parameter"),
+            ("app_cert_sn", &keys.merchant.certificates.app_cert_sn, "isv.invalid-parameter"),
+            ("alipay_root_cert_sn", &keys.merchant.certificates.root_cert_sn, "isv.invalid-parameter"),
         ] {
             let wrong = signed(|fields| drop(fields.insert(name.to_owned(), value.to_owned())), false);
-            let refusal = wrong.check(APP, keys.app_public_key()).expect_err(name);
+            let refusal = wrong.check(&keys).expect_err(name);
             assert_eq!((refusal.sub_code, refusal.signed), (sub_code, name != "app_id"));
         }
         let mut altered = signed(|_| {}, false);
         altered.0.insert("method".to_owned(), "alipay.trade.close".to_owned());
-        let refusal = altered.check(APP, keys.app_public_key()).expect_err("altered");
+        let refusal = altered.check(&keys).expect_err("altered");
         assert_eq!(refusal.sub_code, "isv.invalid-signature");
         assert!(refusal.sub_msg.contains("&amp;method=alipay.trade.close&amp;"), "{}", refusal.sub_msg);
     }

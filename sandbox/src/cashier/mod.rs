@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{Path, State},
-    http::StatusCode,
+    http::{HeaderValue, StatusCode, header::REFRESH},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -104,7 +104,13 @@ fn after(world: &World, number: &str, done: Result<(), PayError>) -> Response {
 
 fn page_of(world: &World, number: &str, status: StatusCode) -> Response {
     match world.bill(number) {
-        Some((bill, now)) => (status, page::bill(&bill, now)).into_response(),
+        Some((bill, now)) => {
+            let mut page = (status, page::bill(&bill, now)).into_response();
+            // The browser goes back to the shop by itself, as from the real cashier; the page links there too.
+            let back = bill.return_url.and_then(|url| HeaderValue::from_str(&format!("3; url={url}")).ok());
+            page.headers_mut().extend(back.map(|back| (REFRESH, back)));
+            page
+        }
         None => (StatusCode::NOT_FOUND, page::unknown()).into_response(),
     }
 }

@@ -220,6 +220,16 @@ fn vectors_keys(home: &Home) -> Value {
     put("ids.json", &json!({"app_id": keys["app_id"], "seller_id": keys["seller_id"]}).to_string());
     put("app_private_key.pem", keys["app"]["private_pkcs8_pem"].as_str().expect("a key"));
     put("alipay_private_key.pem", keys["alipay"]["private_pkcs8_pem"].as_str().expect("a key"));
+    let (files, numbers) = (&keys["cert_mode"], &read("alipay-request.json")["cert_sn"]);
+    fs::create_dir_all(folder.join("certificates")).expect("a folder");
+    put("certificates/numbers.json", &numbers.to_string());
+    for (file, name) in [
+        ("appCertPublicKey.crt", "app_cert_pem"),
+        ("alipayCertPublicKey_RSA2.crt", "alipay_public_cert_pem"),
+        ("alipayRootCert.crt", "alipay_root_certs_pem"),
+    ] {
+        put(&format!("certificates/{file}"), files[name].as_str().expect("a certificate"));
+    }
     read("alipay-request.json")
 }
 
@@ -240,7 +250,7 @@ async fn requests_of_every_sdk_are_understood_by_post_and_by_get() {
         for answer in [by_get, by_post.send().await.expect("sent")] {
             let (status, raw) = (answer.status().as_u16(), answer.text().await.expect("text"));
             let expected = match text("id") {
-                "bill_url" => "isv.invalid-method",
+                "bill_url" => "BILL_NOT_EXIST",
                 "aes_encrypted_biz_content" => "isv.invalid-parameter",
                 id if id.contains("page_pay") || id.contains("wap_pay") || id.contains("app_pay") => "",
                 "precreate" => "\"code\":\"10000\"",

@@ -1,6 +1,7 @@
 //! The gateways' simulator over real sockets, with merchants that sign and a clock that waits.
 
 mod alipay;
+mod alipay_bills;
 mod alipay_faults;
 mod alipay_shop;
 mod cashier;

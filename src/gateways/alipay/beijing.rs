@@ -1,13 +1,18 @@
 //! Alipay's moments: `yyyy-MM-dd HH:mm:ss` on the clocks of Beijing (GMT+8, no summer time), no offset said.
 
-use chrono::{FixedOffset, NaiveDateTime};
-use domain::{Duration, Timestamp};
+use chrono::{FixedOffset, NaiveDateTime, NaiveTime};
+use domain::{Date, Duration, Timestamp};
 
 const OFFSET_HOURS: i64 = 8;
 
 /// `2026-01-01 08:00:00`; parts of a second are cut off.
 pub(super) fn write(at: Timestamp) -> String {
     (at.naive_utc() + Duration::hours(OFFSET_HOURS)).format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// The moment at which this hour begins on the day after `day`.
+pub(super) fn next_day_at(day: Date, hour: i64) -> Timestamp {
+    day.and_time(NaiveTime::MIN).and_utc() + Duration::hours(24 + hour - OFFSET_HOURS)
 }
 
 /// Reads what Alipay writes; `gmt_refund` has milliseconds.
@@ -32,6 +37,8 @@ mod tests {
         assert_eq!(read("2026-01-01 08:00:00"), Ok(now()));
         assert_eq!(read("2026-01-01 08:00:00.123"), Ok(now() + Duration::milliseconds(123)));
         assert_eq!(write(now() - Duration::hours(9)), "2025-12-31 23:00:00");
+        let new_years_eve = Date::from_ymd_opt(2025, 12, 31).unwrap();
+        assert_eq!(write(next_day_at(new_years_eve, 9)), "2026-01-01 09:00:00");
     }
 
     #[test]

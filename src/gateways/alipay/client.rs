@@ -14,7 +14,7 @@ use super::config::{self, Config, ConfigError};
 use super::envelope::Envelope;
 use super::errors::{Call, ErrorAnswer, SUCCESS};
 use super::request::{Request, Requests, Urls};
-use super::signature::Verifier;
+use super::signature::{UNKNOWN_CERTIFICATE, Verifier};
 use super::wire::Head;
 use crate::gateways::transport::{Failure, QUESTIONS, http_client, pause, sort, within_limit};
 use crate::payments::ports::GatewayError;
@@ -30,17 +30,16 @@ pub(super) enum Answer {
 /// Calls Alipay as one app.
 pub(super) struct Client {
     http: reqwest::Client,
-    gateway: Url,
+    pub(super) gateway: Url,
     pub(super) requests: Requests,
     pub(super) verifier: Verifier,
-    timeout: Duration,
+    pub(super) timeout: Duration,
 }
 
 impl Client {
     /// Reads the address; does not call.
-    pub(super) fn new(config: &Config, requests: Requests) -> Result<Self, ConfigError> {
+    pub(super) fn new(config: &Config, requests: Requests, verifier: Verifier) -> Result<Self, ConfigError> {
         let gateway = config::gateway_url(&config.gateway_url).map_err(ConfigError::GatewayUrl)?;
-        let verifier = Verifier::new(&config.alipay_public_key, &requests.signer)?;
         let http = http_client(&gateway, config.timeout).map_err(ConfigError::HttpClient)?;
         Ok(Self { http, gateway, requests, verifier, timeout: config.timeout })
     }
@@ -79,6 +78,19 @@ impl Client {
         }
     }
 
+    /// Fetches a file that the gateway named: a plain GET without any parameter of ours. The answer's head is
+    /// awaited until the deadline; only 200 is one.
+    pub(super) async fn fetch(&self, address: Url, deadline: Instant) -> Result<Response, GatewayError> {
+        match tokio::time::timeout_at(deadline, self.http.get(address).send()).await {
+            Err(_) => Err(GatewayError::Unknown(format!("no answer within {} ms", self.timeout.as_millis()))),
+            Ok(Err(why)) => Err(sort(why).into()),
+            Ok(Ok(response)) if response.status() != StatusCode::OK => {
+                Err(GatewayError::Unknown(format!("{} is no file", response.status())))
+            }
+            Ok(Ok(response)) => Ok(response),
+        }
+    }
+
     async fn attempt(&self, call: Call, request: &Request) -> Result<Answer, Failure> {
         let (address, content) = request.parts(&self.gateway);
         let response = self
@@ -105,7 +117,7 @@ impl Client {
 
     /// What an answer comes to. Only what is verified can be a success, and only that text is read.
     fn judge(&self, call: Call, body: &[u8]) -> Result<Answer, &'static str> {
-        let Envelope { node, error, sign } = Envelope::cut(body, call.method())?;
+        let Envelope { node, error, sign, cert_sn } = Envelope::cut(body, call.method())?;
         let head = |text: &str| serde_json::from_str::<Head>(text).map_err(|_| "the answer has no code");
         let Some(sign) = sign else {
             return match head(node)? {
@@ -113,7 +125,16 @@ impl Client {
                 head => Ok(Answer::Error(ErrorAnswer::read(head, false))),
             };
         };
-        let verified = self.verifier.node(node, &sign).ok_or("the signature does not fit")?;
+        let verified = self.verifier.node(node, &sign, cert_sn.as_deref()).inspect_err(|why| {
+            if *why == UNKNOWN_CERTIFICATE {
+                tracing::error!(
+                    alipay_cert_sn = cert_sn,
+                    "Alipay signs with a certificate that we were not given: get alipayCertPublicKey_RSA2.crt from \
+                     Alipay's console, append it to the file of Alipay's certificate, and start again; until then \
+                     no answer counts"
+                );
+            }
+        })?;
         match head(&verified)? {
             head if head.code != SUCCESS => Ok(Answer::Error(ErrorAnswer::read(head, true))),
             _ if error => Err("a success that calls itself an error"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Url;
 use secrecy::SecretString;
 
-/// Everything Alipay gives a direct merchant in public-key mode. `Debug` shows no secret.
+/// Everything Alipay gives a direct merchant. `Debug` shows no secret.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where we call: the whole address, path included; [`Config::GATEWAY_URL`] in life.
@@ -19,10 +19,27 @@ pub struct Config {
     pub seller_id: String,
     /// The app's private key: PKCS#8 or PKCS#1, in PEM or as bare base64.
     pub private_key: SecretString,
-    /// The key that Alipay signs with (SPKI), in PEM or as bare base64. Not the app's own public key.
-    pub alipay_public_key: String,
+    /// How Alipay's signature is known.
+    pub mode: Mode,
     /// How long one call may take, retries and a second question included.
     pub timeout: Duration,
+}
+
+/// How the merchant and Alipay know each other's keys; chosen once, in Alipay's console.
+#[derive(Clone, Debug)]
+pub enum Mode {
+    /// The key that Alipay signs with (SPKI), in PEM or as bare base64. Not the app's own public key.
+    PublicKey(String),
+    /// Three files of certificates in PEM, as the console hands them out.
+    Certificates {
+        /// `appCertPublicKey_<app id>.crt`: the app's, with its issuer's behind it or alone.
+        app: String,
+        /// `alipayCertPublicKey_RSA2.crt`: Alipay's, with its issuer's behind it. While Alipay changes over, the
+        /// old one and the new one may both stand here.
+        alipay: String,
+        /// `alipayRootCert.crt`: several roots.
+        root: String,
+    },
 }
 
 impl Config {
@@ -61,6 +78,18 @@ pub enum ConfigError {
          uploaded, as bare base64 or between -----BEGIN PUBLIC KEY----- and -----END PUBLIC KEY-----"
     )]
     AlipayPublicKey(&'static str),
+    /// Not the app's certificate.
+    #[error("the app's certificate {0}; right is appCertPublicKey_<app id>.crt of this app and this private key")]
+    AppCertificate(String),
+    /// Not Alipay's certificate.
+    #[error(
+        "Alipay's certificate {0}; right is alipayCertPublicKey_RSA2.crt as the console gives it, with the \
+         certificate of its issuer in the same file"
+    )]
+    AlipayCertificate(String),
+    /// Not Alipay's root certificates.
+    #[error("the root certificates: {0}; right is alipayRootCert.crt as the console gives it")]
+    RootCertificates(&'static str),
     /// No time at all.
     #[error("the timeout is zero; right is some seconds, 8 by default")]
     Timeout,
@@ -79,6 +108,9 @@ impl ConfigError {
             Self::SellerId => Some("seller_id"),
             Self::PrivateKey(_) => Some("private_key"),
             Self::AlipayPublicKey(_) => Some("alipay_public_key"),
+            Self::AppCertificate(_) => Some("app_cert"),
+            Self::AlipayCertificate(_) => Some("alipay_cert"),
+            Self::RootCertificates(_) => Some("root_cert"),
             Self::Timeout => Some("timeout"),
             Self::HttpClient(_) => None,
         }

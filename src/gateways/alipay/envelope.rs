@@ -15,31 +15,35 @@ pub(super) struct Envelope<'a> {
     pub error: bool,
     /// Answers to broken requests have none.
     pub sign: Option<String>,
+    /// Which certificate it was signed with (`alipay_cert_sn`); in public-key mode it is not said.
+    pub cert_sn: Option<String>,
 }
 
 impl<'a> Envelope<'a> {
     /// Finds the one node of this method (`alipay.trade.query`), and its signature wherever it stands. Other
-    /// members are passed over, in certificate mode `alipay_cert_sn`; one that is there twice is refused.
+    /// members are passed over; one that is there twice is refused.
     pub(super) fn cut(body: &'a [u8], method: &str) -> Result<Self, &'static str> {
         let text = std::str::from_utf8(body).map_err(|_| "the answer is not UTF-8")?;
         // Once it is known for JSON, finding its members takes no more care than strings need.
         serde_json::from_str::<IgnoredAny>(text).map_err(|_| "the answer is no JSON")?;
         let members = members(text)?;
         let wanted = format!("{}_response", method.replace('.', "_"));
-        let (mut nodes, mut sign, mut names) = (Vec::new(), None, Vec::new());
+        let said = |value| serde_json::from_str(value).map_err(|_| "the signature is no text");
+        let (mut nodes, mut sign, mut cert_sn, mut names) = (Vec::new(), None, None, Vec::new());
         for (name, value) in members {
             if names.contains(&name) {
                 return Err("the answer has a member twice");
             }
             match name.as_str() {
-                "sign" => sign = Some(serde_json::from_str(value).map_err(|_| "the signature is no text")?),
+                "sign" => sign = Some(said(value)?),
+                "alipay_cert_sn" => cert_sn = Some(said(value)?),
                 node if node == wanted || node == "error_response" => nodes.push((node == "error_response", value)),
                 _ => {}
             }
             names.push(name);
         }
         match nodes[..] {
-            [(error, node)] if node.starts_with('{') => Ok(Self { node, error, sign }),
+            [(error, node)] if node.starts_with('{') => Ok(Self { node, error, sign, cert_sn }),
             [_] => Err("the answer's node is no object"),
             [] => Err("the answer has no node of this method"),
             _ => Err("the answer has two nodes"),
@@ -90,7 +94,7 @@ mod tests {
 
     fn verifier() -> Verifier {
         let config = vectors::config("");
-        Verifier::new(&config.alipay_public_key, &Signer::new(&config.private_key).unwrap()).unwrap()
+        Verifier::new(&config.mode, &Signer::new(&config.private_key).unwrap(), vectors::now()).unwrap().0
     }
 
     #[test]
@@ -107,7 +111,7 @@ mod tests {
             }
             let cut = cut.unwrap();
             assert_eq!(cut.error, id == "error_response_signed");
-            let verified = cut.sign.as_ref().and_then(|sign| verifier.node(cut.node, sign));
+            let verified = cut.sign.as_ref().and_then(|sign| verifier.node(cut.node, sign, None).ok());
             match text(&case["expect"]) {
                 "valid" => {
                     assert_eq!(cut.node, text(&case["signed_content"]), "{id}");
@@ -126,7 +130,7 @@ mod tests {
     fn any_order_any_white_space_and_any_company() {
         let body = "\n{ \"x\" : [ {\"a_b_response\":{}} , \"]\\\"\" ] , \"sign\" :\t\"s\\/\" ,\"a_b_response\": { \"a\" : 1 } ,\"y\":null}\r\n";
         let cut = Envelope::cut(body.as_bytes(), "a.b").unwrap();
-        assert_eq!(cut, Envelope { node: "{ \"a\" : 1 }", error: false, sign: Some("s/".to_owned()) });
+        assert_eq!(cut, Envelope { node: "{ \"a\" : 1 }", error: false, sign: Some("s/".to_owned()), cert_sn: None });
     }
 
     #[test]

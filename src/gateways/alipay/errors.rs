@@ -1,11 +1,11 @@
-//! What the provider's result codes mean for each call.
+//! An answer that is not a success, and what may be done next.
 //!
 //! An error is signed like everything else, but for those that come before the gateway knows which key to
 //! sign with. Of the unsigned only these are believed, and never that something is absent.
 //!
-//! Source: the public result codes and the error lists of the calls (Alipay's open platform), and spellings
-//! that integrators report: `ACQ.SYSTEM_ERROR` also comes as `aop.ACQ.SYSTEM_ERROR`, so ends are compared.
+//! The codes themselves are in [`codes`](super::codes).
 
+use super::codes;
 use super::wire::Head;
 use crate::payments::ports::{GatewayError, Refusal};
 
@@ -17,23 +17,25 @@ pub(super) enum Call {
     Close,
     Refund,
     FindRefund,
+    Bill,
 }
 
 impl Call {
     /// The provider's name for it, where it takes a call at all.
     pub(super) const fn method(self) -> &'static str {
         match self {
-            Open => "alipay.trade.precreate",
-            Find => "alipay.trade.query",
-            Close => "alipay.trade.close",
-            Refund => "alipay.trade.refund",
-            FindRefund => "alipay.trade.fastpay.refund.query",
+            Self::Open => "alipay.trade.precreate",
+            Self::Find => "alipay.trade.query",
+            Self::Close => "alipay.trade.close",
+            Self::Refund => "alipay.trade.refund",
+            Self::FindRefund => "alipay.trade.fastpay.refund.query",
+            Self::Bill => "alipay.data.dataservice.bill.downloadurl.query",
         }
     }
 
     /// It changes nothing and may be asked again at once.
     pub(super) const fn is_question(self) -> bool {
-        matches!(self, Find | FindRefund)
+        matches!(self, Self::Find | Self::FindRefund | Self::Bill)
     }
 }
 
@@ -50,40 +52,10 @@ pub(super) enum Meaning {
     Unknown,
 }
 
-use Call::{Close, Find, FindRefund, Open, Refund};
 use Meaning::{Later, Nothing, Refused, Unknown};
 
 /// The code of success.
 pub(super) const SUCCESS: &str = "10000";
-const ALL: &[Call] = &[Open, Find, Close, Refund, FindRefund];
-/// In place of a code or the end of a sub-code.
-const ANY: &str = "";
-
-/// Code, end of the sub-code, calls, meaning: the first row that fits. What fits none is unknown.
-const TABLE: &[(&str, &str, &[Call], Meaning)] = &[
-    // It may have happened.
-    ("20000", ANY, ALL, Unknown),
-    (ANY, "SYSTEM_ERROR", ALL, Unknown), // also AQC., aop.ACQ.
-    (ANY, "unknow-error", ALL, Unknown), // isp., aop.: spelled so
-    (ANY, "unknown-error", ALL, Unknown),
-    // One number, two amounts: the earlier refund may have succeeded.
-    (ANY, "ACQ.DISCORDANT_REPEAT_REQUEST", ALL, Unknown),
-    // Not executed.
-    ("40005", ANY, ALL, Later),
-    (ANY, "RATE_LIMIT", ALL, Later),
-    ("40004", "ACQ.SELLER_BALANCE_NOT_ENOUGH", &[Refund], Later),
-    ("40004", "ACQ.REFUND_CHARGE_ERROR", &[Refund], Later),
-    // Absence. A precreated code that nobody scanned, and a page that nobody opened, are no trade yet.
-    ("40004", "ACQ.TRADE_NOT_EXIST", &[Find, Close, FindRefund], Nothing),
-    // The request, the account or the state of the trade: it will not get better by itself. Of an open:
-    // TRADE_HAS_SUCCESS, TRADE_HAS_CLOSE, CONTEXT_INCONSISTENT say that the payment is further than we thought.
-    ("20001", ANY, ALL, Refused),
-    ("40001", ANY, ALL, Refused),
-    ("40002", ANY, ALL, Refused),
-    ("40003", ANY, ALL, Refused),
-    ("40004", ANY, ALL, Refused),
-    ("40006", ANY, ALL, Refused),
-];
 
 /// Codes of a request that was turned away before anybody looked at what it asks for.
 const UNSIGNED: [&str; 3] = ["40001", "40002", "40003"];
@@ -94,10 +66,7 @@ pub(super) fn meaning(call: Call, code: &str, sub_code: &str, signed: bool) -> M
     if !believed {
         return Unknown;
     }
-    let fits = |row: &&(&str, &str, &[Call], Meaning)| {
-        (row.0 == ANY || row.0 == code) && sub_code.ends_with(row.1) && row.2.contains(&call)
-    };
-    TABLE.iter().find(fits).map_or(Unknown, |row| row.3)
+    codes::meaning(call, code, sub_code)
 }
 
 /// An answer that is not a success.
@@ -162,52 +131,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_error_is_sorted_by_what_may_be_done_next() {
-        // code, sub-code → open, find, close, refund, find_refund
-        let cases: &[(&str, &str, [Meaning; 5])] = &[
-            ("20000", "isp.unknow-error", [Unknown; 5]),
-            ("20000", "aop.unknow-error", [Unknown; 5]),
-            ("20000", "aop.ACQ.SYSTEM_ERROR", [Unknown; 5]),
-            ("20000", "", [Unknown; 5]),
-            ("20000", "ACQ.TRADE_NOT_EXIST", [Unknown; 5]),
-            ("40004", "ACQ.SYSTEM_ERROR", [Unknown; 5]),
-            ("40004", "AQC.SYSTEM_ERROR", [Unknown; 5]),
-            ("40004", "aop.ACQ.SYSTEM_ERROR", [Unknown; 5]),
-            ("40004", "isp.unknow-error", [Unknown; 5]),
-            ("40004", "ACQ.DISCORDANT_REPEAT_REQUEST", [Unknown; 5]),
-            ("40005", "isv.app-call-limited", [Later; 5]),
-            ("40005", "isv.method-call-limited", [Later; 5]),
-            ("40004", "SYSTEM_RATE_LIMIT", [Later; 5]),
-            ("40004", "ACQ.SELLER_BALANCE_NOT_ENOUGH", [Refused, Refused, Refused, Later, Refused]),
-            ("40004", "ACQ.REFUND_CHARGE_ERROR", [Refused, Refused, Refused, Later, Refused]),
-            ("40004", "ACQ.TRADE_NOT_EXIST", [Refused, Nothing, Nothing, Refused, Nothing]),
-            ("40004", "aop.ACQ.TRADE_NOT_EXIST", [Refused, Nothing, Nothing, Refused, Nothing]),
-            ("40002", "ACQ.TRADE_NOT_EXIST", [Refused; 5]),
-            ("40004", "TRADE_NOT_EXIST", [Refused; 5]),
-            ("40004", "ACQ.TRADE_HAS_SUCCESS", [Refused; 5]),
-            ("40004", "ACQ.TRADE_HAS_CLOSE", [Refused; 5]),
-            ("40004", "ACQ.CONTEXT_INCONSISTENT", [Refused; 5]),
-            ("40004", "ACQ.TRADE_STATUS_ERROR", [Refused; 5]),
-            ("40004", "ACQ.REFUND_AMT_NOT_EQUAL_TOTAL", [Refused; 5]),
-            ("40004", "ACQ.SOMETHING_NEW", [Refused; 5]),
-            ("20001", "aop.invalid-app-auth-token", [Refused; 5]),
-            ("40001", "isv.missing-method", [Refused; 5]),
-            ("40002", "isv.invalid-signature", [Refused; 5]),
-            ("40003", "isv.missing-signature-config", [Refused; 5]),
-            ("40006", "isv.insufficient-isv-permissions", [Refused; 5]),
-            ("10003", "", [Unknown; 5]),
-            ("50000", "ACQ.TRADE_NOT_EXIST", [Unknown; 5]),
-            ("", "", [Unknown; 5]),
-        ];
-        let calls = [Open, Find, Close, Refund, FindRefund];
-        for (code, sub_code, expected) in cases {
-            let got = calls.map(|call| meaning(call, code, sub_code, true));
-            assert_eq!(&got, expected, "{code} {sub_code}");
-            let believed = ["isv.missing-method", "isv.invalid-signature", "isv.missing-signature-config"];
-            let expected = if believed.contains(sub_code) { Refused } else { Unknown };
-            assert_eq!(calls.map(|call| meaning(call, code, sub_code, false)), [expected; 5], "{code} {sub_code}");
+    fn without_a_signature_only_a_request_turned_away_is_believed() {
+        for (code, sub_code, believed) in [
+            ("40001", "isv.missing-method", true),
+            ("40002", "isv.invalid-signature", true),
+            ("40002", "isv.invalid-app-id", true),
+            ("40003", "isv.missing-signature-config", true),
+            ("40002", "ACQ.INVALID_PARAMETER", false),
+            ("40004", "ACQ.TRADE_NOT_EXIST", false),
+            ("40004", "ACQ.TRADE_HAS_CLOSE", false),
+            ("40005", "isv.app-call-limited", false),
+            ("20000", "isp.unknow-error", false),
+        ] {
+            for call in [Call::Open, Call::Find, Call::Close, Call::Refund, Call::FindRefund, Call::Bill] {
+                let expected = if believed { Refused } else { Unknown };
+                assert_eq!(meaning(call, code, sub_code, false), expected, "{code} {sub_code}");
+            }
         }
-        assert_eq!(meaning(Open, "40002", "isv.invalid-app-id", false), Refused);
     }
 
     #[test]

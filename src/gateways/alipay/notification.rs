@@ -193,6 +193,10 @@ mod tests {
             }
         }
         let back = text(&vectors["return_url_get"]["query"]);
+        let fields = form::decode(back.as_bytes()).unwrap();
+        let alipay = vectors::alipay("http://127.0.0.1:1");
+        assert!(alipay.client.verifier.notification(&fields), "signed as a notification is");
+        assert!(!fields.contains_key("trade_status"));
         assert!(read(back.as_bytes()).is_err(), "a browser that comes back proves nothing");
     }
 

@@ -6,6 +6,7 @@ use reqwest::Url;
 use serde::Serialize;
 
 use super::beijing;
+use super::certificates::Numbers;
 use super::form::{self, Fields};
 use super::signature::Signer;
 use crate::payments::ports::{Clock, GatewayError};
@@ -14,6 +15,8 @@ use crate::payments::ports::{Clock, GatewayError};
 pub(super) struct Requests {
     pub app_id: String,
     pub signer: Signer,
+    /// Certificate mode only.
+    pub certificates: Option<Numbers>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -29,7 +32,10 @@ impl Requests {
     pub(super) fn sign(&self, method: &str, urls: Urls<'_>, content: &impl Serialize) -> Result<Request, GatewayError> {
         let content = serde_json::to_string(content).map_err(|why| GatewayError::NotSent(why.to_string()))?;
         let timestamp = beijing::write(self.clock.now());
+        let numbers = self.certificates.as_ref();
         let fields = [
+            ("app_cert_sn", numbers.map_or("", |numbers| &numbers.app)),
+            ("alipay_root_cert_sn", numbers.map_or("", |numbers| &numbers.root)),
             ("app_id", self.app_id.as_str()),
             ("method", method),
             ("format", "JSON"),

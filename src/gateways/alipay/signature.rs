@@ -1,9 +1,6 @@
 //! RSA2 (RSASSA-PKCS1-v1_5 with SHA-256) over Alipay's texts: signs what we send, verifies what we get.
 //!
 //! Source: Alipay's open platform, "signing" and "verifying", and the official SDKs for Java, Node and Python.
-//!
-//! Certificate mode would come in here: the verifier would hold the certificate's key and number, and
-//! [`request`](super::request) would send `app_cert_sn` and `alipay_root_cert_sn`.
 
 use std::borrow::Cow;
 
@@ -17,8 +14,13 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::config::ConfigError;
+use super::certificates::{self, Numbers};
+use super::config::{ConfigError, Mode};
 use super::form::Fields;
+use domain::Timestamp;
+
+/// Why an answer is not believed whose certificate nobody gave us.
+pub(super) const UNKNOWN_CERTIFICATE: &str = "signed with a certificate that we were not given";
 
 /// The text that is signed: `a=1&b=2`, sorted by name, values as they are, without those named in `without`
 /// and without the empty.
@@ -59,6 +61,13 @@ impl Signer {
         self.sign_text(&text(fields, &["sign"], false))
     }
 
+    /// Whether this is the public half of the app's key.
+    pub(super) fn owns(&self, key: &ParsedPublicKey) -> bool {
+        let mut signature = vec![0; self.0.public_modulus_len()];
+        let signed = self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), b"ours", &mut signature);
+        signed.is_ok() && key.verify_sig(b"ours", &signature).is_ok()
+    }
+
     pub(super) fn sign_text(&self, text: &str) -> Result<String, Unspecified> {
         let mut signature = vec![0; self.0.public_modulus_len()];
         self.0.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature)?;
@@ -66,56 +75,93 @@ impl Signer {
     }
 }
 
-/// Verifies with Alipay's key.
-pub(super) struct Verifier(ParsedPublicKey);
+/// A key that Alipay signs with.
+pub(super) struct AlipayKey {
+    /// The certificate it comes from; `None` in public-key mode.
+    pub cert_sn: Option<String>,
+    pub key: ParsedPublicKey,
+}
+
+/// Verifies with Alipay's keys: one, or in certificate mode one for each certificate of its file.
+pub(super) struct Verifier(Vec<AlipayKey>);
 
 impl Verifier {
-    /// Reads Alipay's key: SPKI, PEM or bare base64. The app's own key, the classic mistake, is noticed.
-    pub(super) fn new(key: &str, signer: &Signer) -> Result<Self, ConfigError> {
-        let verifier = public_key(key).map(Self).map_err(ConfigError::AlipayPublicKey)?;
-        let ours = signer.sign_text("ours").is_ok_and(|sign| verifier.fits("ours", &sign));
-        if ours {
-            return Err(ConfigError::AlipayPublicKey("is the app's own public key"));
+    /// Reads Alipay's key (SPKI, PEM or bare base64) or the three files of certificates, whose numbers requests
+    /// must carry. The app's own key, the classic mistake, is noticed.
+    pub(super) fn new(mode: &Mode, signer: &Signer, now: Timestamp) -> Result<(Self, Option<Numbers>), ConfigError> {
+        match mode {
+            Mode::PublicKey(text) => {
+                let key = public_key(text).map_err(ConfigError::AlipayPublicKey)?;
+                if signer.owns(&key) {
+                    return Err(ConfigError::AlipayPublicKey("is the app's own public key"));
+                }
+                Ok((Self(vec![AlipayKey { cert_sn: None, key }]), None))
+            }
+            Mode::Certificates { app, alipay, root } => {
+                let (numbers, keys) = certificates::read(app, alipay, root, signer, now)?;
+                Ok((Self(keys), Some(numbers)))
+            }
         }
-        Ok(verifier)
     }
 
     /// The node of an answer as Alipay signed it: read this text and no other. It is the very text that was
-    /// sent; or, as the official Java SDK has it, that text with `\/` turned into `/`.
-    pub(super) fn node<'a>(&self, sent: &'a str, sign: &str) -> Option<Cow<'a, str>> {
-        if self.fits(sent, sign) {
-            return Some(Cow::Borrowed(sent));
+    /// sent; or, as the official Java SDK has it, that text with `\/` turned into `/`. An answer that names a
+    /// certificate must name one of ours; the name itself proves nothing.
+    pub(super) fn node<'a>(
+        &self,
+        sent: &'a str,
+        sign: &str,
+        cert_sn: Option<&str>,
+    ) -> Result<Cow<'a, str>, &'static str> {
+        let named = |key: &&AlipayKey| cert_sn.is_none() || key.cert_sn.is_none() || key.cert_sn.as_deref() == cert_sn;
+        let keys: Vec<&AlipayKey> = self.0.iter().filter(named).collect();
+        if keys.is_empty() {
+            return Err(UNKNOWN_CERTIFICATE);
         }
-        let unescaped = sent.contains(r"\/").then(|| sent.replace(r"\/", "/"))?;
-        self.fits(&unescaped, sign).then_some(Cow::Owned(unescaped))
+        let fits = |text: &str| keys.iter().any(|key| key.fits(text, sign));
+        if fits(sent) {
+            return Ok(Cow::Borrowed(sent));
+        }
+        let unescaped = sent.contains(r"\/").then(|| sent.replace(r"\/", "/"));
+        unescaped.filter(|text| fits(text)).map(Cow::Owned).ok_or("the signature does not fit")
     }
 
     /// Whether Alipay signed these fields of a notification. `sign_type` is not signed here; empty values are,
     /// should there be any (the Java and Node SDKs; Alipay seems to send none).
     pub(super) fn notification(&self, fields: &Fields) -> bool {
         let signed = text(fields, &["sign", "sign_type"], true);
-        fields.get("sign").is_some_and(|sign| self.fits(&signed, sign))
+        fields.get("sign").is_some_and(|sign| self.0.iter().any(|key| key.fits(&signed, sign)))
     }
+}
 
+impl AlipayKey {
     fn fits(&self, text: &str, sign: &str) -> bool {
-        STANDARD.decode(sign).is_ok_and(|sign| self.0.verify_sig(text.as_bytes(), &sign).is_ok())
+        STANDARD.decode(sign).is_ok_and(|sign| self.key.verify_sig(text.as_bytes(), &sign).is_ok())
     }
 }
 
 fn public_key(text: &str) -> Result<ParsedPublicKey, &'static str> {
+    if text.contains("PRIVATE KEY-----") {
+        return Err("is a private key");
+    }
     if text.contains("BEGIN CERTIFICATE") {
-        return Err("is a certificate, but certificate mode is not offered");
+        return Err("is a certificate, which belongs to certificate mode and its three files");
     }
     let der = if is_pem(text) {
         SubjectPublicKeyInfoDer::from_pem_slice(text.as_bytes()).map_err(|_| "is not a public key in PEM")?
     } else {
         SubjectPublicKeyInfoDer::from(bare(text).ok_or("is neither PEM nor base64")?)
     };
-    let bits = PublicKey::from_der(&der).map_err(|_| "is damaged or not an RSA key")?.modulus_len() * 8;
+    rsa_key(&der)
+}
+
+/// Reads an SPKI in DER: RSA, 2048 to 8192 bits.
+pub(super) fn rsa_key(der: &[u8]) -> Result<ParsedPublicKey, &'static str> {
+    let bits = PublicKey::from_der(der).map_err(|_| "is damaged or not an RSA key")?.modulus_len() * 8;
     if !(2048..=8192).contains(&bits) {
         return Err("has fewer than 2048 or more than 8192 bits");
     }
-    ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &der).map_err(|_| "is damaged or not an RSA key")
+    ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der).map_err(|_| "is damaged or not an RSA key")
 }
 
 fn is_pem(text: &str) -> bool {
@@ -165,8 +211,11 @@ mod tests {
         let keys = &vectors::keys()["alipay"];
         let signer = signer("private_pkcs8_pem");
         for form in ["public_spki_pem", "public_spki_bare"] {
-            assert!(Verifier::new(of(&keys["alipay"][form]), &signer).is_ok(), "{form}");
-            let error = Verifier::new(of(&keys["app"][form]), &signer).err().unwrap();
+            let read = |key: &serde_json::Value| {
+                Verifier::new(&Mode::PublicKey(of(&key[form]).to_owned()), &signer, vectors::now())
+            };
+            assert!(read(&keys["alipay"]).is_ok(), "{form}");
+            let error = read(&keys["app"]).err().unwrap();
             assert_eq!(error, ConfigError::AlipayPublicKey("is the app's own public key"));
         }
     }

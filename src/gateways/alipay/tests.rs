@@ -10,6 +10,7 @@ use axum::response::Response;
 use domain::{ClientAction, Currency, Money, PaymentProduct};
 use serde_json::{Value, json};
 
+mod certificates;
 mod doubt;
 
 use super::vectors::{self, Stopped, answer, now, open_payment, payment, refund, refund_request, text};
@@ -159,6 +160,22 @@ async fn a_code_is_precreated_as_documented() {
          \"subject\":\"大乐透 \\\"A B\\\" <1>\",\"time_expire\":\"2026-01-01 08:30:00\",\
          \"passback_params\":\"ord_00000000000000000000000001\"}"
     );
+}
+
+#[test]
+fn the_time_to_pay_ends_when_the_orders_does_to_the_second_before() {
+    for (left, written) in [
+        (domain::Duration::minutes(30), "2026-01-01 08:30:00"),
+        (domain::Duration::hours(16) - domain::Duration::milliseconds(1), "2026-01-01 23:59:59"),
+        (domain::Duration::hours(16), "2026-01-02 00:00:00"),
+        (domain::Duration::milliseconds(59_999), "2026-01-01 08:00:59"),
+        (domain::Duration::days(7), "2026-01-08 08:00:00"),
+    ] {
+        for product in [PaymentProduct::Precreate, PaymentProduct::Page, PaymentProduct::Wap, PaymentProduct::App] {
+            let request = OpenPayment { expires_at: now() + left, ..open_payment(product) };
+            assert_eq!(open::trade(&request).unwrap().time_expire, written, "{left}");
+        }
+    }
 }
 
 #[tokio::test]

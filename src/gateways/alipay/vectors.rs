@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::form::{self, Fields};
 use super::signature::Signer;
-use super::{Alipay, Config};
+use super::{Alipay, Config, Mode};
 use crate::payments::ports::{BoxFuture, Clock, RefundRequest};
 
 macro_rules! vectors {
@@ -33,6 +33,8 @@ vectors! {
     response, "alipay-response.json";
     /// Signed notifications.
     notify, "alipay-notify.json";
+    /// A bill.
+    bill, "alipay-bill.json";
 }
 
 /// The text of a JSON string.
@@ -72,9 +74,17 @@ pub fn config(gateway_url: &str) -> Config {
         app_id: text(&keys["app_id"]).to_owned(),
         seller_id: text(&keys["seller_id"]).to_owned(),
         private_key: text(&keys["app"]["private_pkcs8_bare"]).into(),
-        alipay_public_key: text(&keys["alipay"]["public_spki_bare"]).to_owned(),
+        mode: Mode::PublicKey(text(&keys["alipay"]["public_spki_bare"]).to_owned()),
         timeout: Duration::from_secs(8),
     }
+}
+
+/// The same in certificate mode.
+pub fn with_certificates(gateway_url: &str) -> Config {
+    let files = &keys()["alipay"]["cert_mode"];
+    let file = |name: &str| text(&files[name]).to_owned();
+    let (app, alipay, root) = (file("app_cert_pem"), file("alipay_public_cert_pem"), file("alipay_root_certs_pem"));
+    Config { mode: Mode::Certificates { app, alipay, root }, ..config(gateway_url) }
 }
 
 /// Its connector, at [`now`].

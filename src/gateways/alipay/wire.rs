@@ -51,6 +51,14 @@ pub(super) struct WhichRefund<'a> {
     pub query_options: [&'a str; 1],
 }
 
+/// `alipay.data.dataservice.bill.downloadurl.query`.
+#[derive(Debug, Serialize)]
+pub(super) struct WhichBill {
+    pub bill_type: &'static str,
+    /// `yyyy-MM-dd`.
+    pub bill_date: String,
+}
+
 /// What every answer begins with. An error can carry fields beside these; they are no data.
 #[derive(Debug, Deserialize)]
 pub(super) struct Head {
@@ -109,4 +117,13 @@ pub(super) struct FoundRefund {
     /// Of this refund.
     pub refund_amount: Option<Yuan>,
     pub gmt_refund_pay: Option<String>,
+}
+
+/// The answer to the question for a bill.
+#[derive(Debug, Deserialize)]
+pub(super) struct BillAddress {
+    /// Works for 30 seconds, for everybody.
+    pub bill_download_url: Option<String>,
+    /// `EMPTY_DATA_WITH_BILL_FILE`: there is a file, and nothing in it.
+    pub bill_file_code: Option<String>,
 }

@@ -43,6 +43,14 @@ impl Yuan {
         Ok(Self(fen))
     }
 
+    /// Reads what a bill says, where refunds are negative: in fen.
+    pub(super) fn signed_fen(text: &str) -> Result<i64, &'static str> {
+        match text.strip_prefix('-') {
+            Some(owed) => Self::parse(owed).map(|yuan| -yuan.0),
+            None => Self::parse(text).map(|yuan| yuan.0),
+        }
+    }
+
     /// The same amount as money; more than nothing.
     pub(super) fn more_than_nothing(self) -> Result<Money, &'static str> {
         if self.is_nothing() { Err("an amount is nothing") } else { Ok(Money::new(self.0, Currency::CNY)) }
@@ -87,6 +95,11 @@ mod tests {
         }
         assert_eq!(Yuan::parse("0.1"), Yuan::parse("0.10"));
         assert_eq!(Yuan::parse("100"), Yuan::parse("100.00"));
+        assert_eq!(
+            (Yuan::signed_fen("-40.00"), Yuan::signed_fen("0.1"), Yuan::signed_fen("-0.00")),
+            (Ok(-4000), Ok(10), Ok(0))
+        );
+        assert!(["--1.00", "-", "- 1.00", "+1.00"].iter().all(|text| Yuan::signed_fen(text).is_err()));
         assert_eq!(Yuan::parse("0.00").unwrap().more_than_nothing(), Err("an amount is nothing"));
     }
 

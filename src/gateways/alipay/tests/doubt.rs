@@ -116,6 +116,8 @@ fn a_wrong_configuration_says_what_would_be_right() {
     let keys = &vectors::keys()["alipay"];
     let (app, alipay) = (text(&keys["app"]["public_spki_bare"]), text(&keys["alipay"]["public_spki_bare"]));
     let certificate = text(&keys["cert_mode"]["alipay_public_cert_pem"]);
+    let private = text(&keys["app"]["private_pkcs8_pem"]);
+    let public_key = |key: &str| Config { mode: Mode::PublicKey(key.to_owned()), ..good() };
     let cases = [
         (Config { gateway_url: "openapi.alipay.com".into(), ..good() }, "gateway_url", "is not a URL"),
         (Config { gateway_url: "ftp://h".into(), ..good() }, "gateway_url", "neither http nor https"),
@@ -128,11 +130,13 @@ fn a_wrong_configuration_says_what_would_be_right() {
         (Config { private_key: alipay.into(), ..good() }, "private_key", "is damaged or not an RSA key"),
         (Config { private_key: WEAK_PRIVATE_KEY.into(), ..good() }, "private_key", "fewer than 2048 bits"),
         (Config { private_key: EC_PRIVATE_KEY.into(), ..good() }, "private_key", "not an RSA key"),
-        (Config { alipay_public_key: String::new(), ..good() }, "alipay_public_key", "is neither PEM nor base64"),
-        (Config { alipay_public_key: app.into(), ..good() }, "alipay_public_key", "is the app's own public key"),
-        (Config { alipay_public_key: certificate.into(), ..good() }, "alipay_public_key", "is a certificate"),
-        (Config { alipay_public_key: WEAK_PUBLIC_KEY.into(), ..good() }, "alipay_public_key", "fewer than 2048"),
-        (Config { alipay_public_key: EC_PUBLIC_KEY.into(), ..good() }, "alipay_public_key", "not an RSA key"),
+        (Config { private_key: app.into(), ..good() }, "private_key", "is damaged or not an RSA key"),
+        (public_key(""), "alipay_public_key", "is neither PEM nor base64"),
+        (public_key(app), "alipay_public_key", "is the app's own public key"),
+        (public_key(private), "alipay_public_key", "is a private key"),
+        (public_key(certificate), "alipay_public_key", "is a certificate"),
+        (public_key(WEAK_PUBLIC_KEY), "alipay_public_key", "fewer than 2048"),
+        (public_key(EC_PUBLIC_KEY), "alipay_public_key", "not an RSA key"),
         (Config { timeout: Duration::ZERO, ..good() }, "timeout", "8 by default"),
     ];
     for (config, field, sentence) in cases {

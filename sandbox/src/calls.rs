@@ -25,6 +25,10 @@ pub enum Call {
     Refund,
     /// Asks what became of a refund.
     FindRefund,
+    /// Asks for the gateway's certificates.
+    Certificates,
+    /// Asks for the bill of a day, or downloads it.
+    Bill,
     /// The gateway's notification to the merchant; never in the list of calls received.
     Notify,
 }

@@ -46,9 +46,25 @@ fn unreachable_database(e: &dyn std::fmt::Display) -> StartError {
 }
 
 /// The error's own words name the provider; the variables are named after it.
-fn wrong_gateway(e: ConfigError) -> StartError {
+fn wrong_gateway(config: &Config, e: ConfigError) -> StartError {
     match &e {
-        ConfigError::WechatPay(_) => failed("PAYONCE_WECHAT_PAY_*", &e),
+        ConfigError::WechatPay(wrong) => {
+            let given = config.wechat_pay.as_ref();
+            let (variable, file) = match wrong.field() {
+                Some("base_url") => ("BASE_URL", None),
+                Some("standby_url") => ("STANDBY_URL", None),
+                Some("mchid") => ("MCHID", None),
+                Some("appid") => ("APPID", None),
+                Some("serial_no") => ("SERIAL_NO", None),
+                Some("api_v3_key") => ("API_V3_KEY", None),
+                Some("private_key_pem") => ("PRIVATE_KEY_FILE", given.map(|g| &g.private_key.path)),
+                Some("certificate_pem") => ("CERT_FILE", given.and_then(|g| Some(&g.certificate.as_ref()?.path))),
+                Some("platform_keys") => ("PUBLIC_KEY_FILE", given.and_then(|g| Some(&g.public_key.as_ref()?.1.path))),
+                _ => ("*", None),
+            };
+            let variable = format!("PAYONCE_WECHAT_PAY_{variable}");
+            file.map_or_else(|| failed(&variable, &e), |file| failed(&variable, format!("{file}: {e}")))
+        }
         ConfigError::Alipay(_) => failed("PAYONCE_ALIPAY_*", &e),
     }
 }
@@ -122,7 +138,7 @@ impl App {
             wechat_pay: wechat_pay_config(config, sandbox.as_ref()),
             alipay: alipay_config(config, sandbox.as_ref()),
         };
-        let gateways = registry.connect(&clock).map_err(wrong_gateway)?;
+        let gateways = registry.connect(&clock).map_err(|e| wrong_gateway(config, e))?;
         let coordination = coordination(config).await?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let settings = Settings {
@@ -299,24 +315,28 @@ fn wechat_pay_config(config: &Config, sandbox: Option<&Sandbox>) -> Option<wecha
     if let Some(given) = &config.wechat_pay {
         return Some(wechat_pay::Config {
             base_url: given.base_url.clone(),
+            standby_url: given.standby_url.clone(),
             mchid: given.mchid.clone(),
             appid: given.appid.clone(),
             serial_no: given.serial_no.clone(),
-            private_key_pem: given.private_key_pem.clone(),
+            private_key_pem: given.private_key.text.clone(),
+            certificate_pem: given.certificate.as_ref().map(|file| file.text.clone()),
             api_v3_key: given.api_v3_key.clone(),
-            platform_keys: vec![(given.public_key_id.clone(), given.public_key_pem.clone())],
+            platform_keys: given.public_key.iter().map(|(id, file)| (id.clone(), file.text.clone())).collect(),
             timeout: wechat_pay::Config::TIMEOUT,
-            wanted_key: Some(given.public_key_id.clone()),
+            wanted_key: given.public_key.as_ref().map(|(id, _)| id.clone()),
         });
     }
     let sandbox = sandbox?;
     let merchant = sandbox.merchant();
     Some(wechat_pay::Config {
         base_url: sandbox.url(),
+        standby_url: None,
         mchid: merchant.mchid.clone(),
         appid: merchant.appid.clone(),
         serial_no: merchant.serial_no.clone(),
         private_key_pem: merchant.private_key_pem.clone().into(),
+        certificate_pem: Some(merchant.certificate_pem.clone()),
         api_v3_key: merchant.api_v3_key.clone().into(),
         platform_keys: vec![(merchant.public_key_id.clone(), merchant.public_key_pem.clone())],
         timeout: wechat_pay::Config::TIMEOUT,
@@ -443,7 +463,7 @@ pub async fn doctor(config: &Config) -> bool {
             names.sort_unstable();
             Ok(format!("the keys of {} are readable", names.join(" and ")))
         }
-        Err(e) => Err(wrong_gateway(e).to_string()),
+        Err(e) => Err(wrong_gateway(config, e).to_string()),
     };
     say("gateways", gateway);
     say("tokens", tokens(config, clock).map(|_| "keys are readable".to_owned()).map_err(|e| e.to_string()));

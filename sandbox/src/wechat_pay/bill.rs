@@ -19,20 +19,51 @@ const MERCHANT_BALANCE: i64 = 10_000;
 
 /// Every column of the trade bill, with those that only the bill of refunds has.
 const TRADE: [&str; 29] = [
-    "交易时间", "公众账号ID", "商户号", "特约商户号", "设备号", "微信订单号", "商户订单号", "用户标识", "交易类型", "交易状态",
-    "付款银行", "货币种类", "应结订单金额", "代金券金额", "退款申请时间", "退款成功时间", "微信退款单号", "商户退款单号",
-    "退款金额", "充值券退款金额", "退款类型", "退款状态", "商品名称", "商户数据包", "手续费", "费率", "订单金额",
-    "申请退款金额", "费率备注",
+    "交易时间",
+    "公众账号ID",
+    "商户号",
+    "特约商户号",
+    "设备号",
+    "微信订单号",
+    "商户订单号",
+    "用户标识",
+    "交易类型",
+    "交易状态",
+    "付款银行",
+    "货币种类",
+    "应结订单金额",
+    "代金券金额",
+    "退款申请时间",
+    "退款成功时间",
+    "微信退款单号",
+    "商户退款单号",
+    "退款金额",
+    "充值券退款金额",
+    "退款类型",
+    "退款状态",
+    "商品名称",
+    "商户数据包",
+    "手续费",
+    "费率",
+    "订单金额",
+    "申请退款金额",
+    "费率备注",
 ];
 const OF_REFUNDS_ONLY: [&str; 2] = ["退款申请时间", "退款成功时间"];
 const NOT_OF_PAYMENTS: [&str; 9] = [
-    "退款申请时间", "退款成功时间", "微信退款单号", "商户退款单号", "退款金额", "充值券退款金额", "退款类型", "退款状态",
+    "退款申请时间",
+    "退款成功时间",
+    "微信退款单号",
+    "商户退款单号",
+    "退款金额",
+    "充值券退款金额",
+    "退款类型",
+    "退款状态",
     "申请退款金额",
 ];
 const TRADE_SUMMARY: &str =
     "总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额";
-const FUND_FLOW: &str =
-    "记账时间,微信支付业务单号,资金流水单号,业务名称,业务类型,收支类型,收支金额(元),账户结余(元),资金变更提交申请人,备注,业务凭证号";
+const FUND_FLOW: &str = "记账时间,微信支付业务单号,资金流水单号,业务名称,业务类型,收支类型,收支金额(元),账户结余(元),资金变更提交申请人,备注,业务凭证号";
 const FUND_FLOW_SUMMARY: &str = "资金流水总笔数,收入笔数,收入金额,支出笔数,支出金额";
 
 /// Which bill.
@@ -112,7 +143,13 @@ pub(super) fn write(book: &Book, kind: BillKind, day: NaiveDate) -> Result<Strin
     let fees: i64 = payments.map(fee).sum();
     let refunded: i64 = entries.iter().filter_map(|entry| entry.refund).map(|refund| refund.request.refund).sum();
     let sums = vec![
-        entries.len().to_string(), yuan(paid), yuan(refunded), yuan(0), yuan(fees) + "000", yuan(paid), yuan(refunded),
+        entries.len().to_string(),
+        yuan(paid),
+        yuan(refunded),
+        yuan(0),
+        yuan(fees) + "000",
+        yuan(paid),
+        yuan(refunded),
     ];
     file(&columns.join(","), lines, summary, sums)
 }
@@ -131,9 +168,17 @@ fn fund_flow(entries: &[Entry<'_>]) -> Result<String, Refusal> {
             entry.refund.map_or((transaction, transaction), |r| (r.refund_id.as_str(), r.request.number.as_str()));
         let word = if out { "退款" } else { "交易" };
         lines.push(vec![
-            time(entry.at()), business.to_owned(), format!("{}{number:016}", entry.order.prepay.mchid), word.to_owned(),
-            word.to_owned(), if out { "支出" } else { "收入" }.to_owned(), yuan(minor), yuan(balance), "system".to_owned(),
-            format!("{word}总金额{}元;含手续费 0.00 元", yuan(minor)), voucher.to_owned(),
+            time(entry.at()),
+            business.to_owned(),
+            format!("{}{number:016}", entry.order.prepay.mchid),
+            word.to_owned(),
+            word.to_owned(),
+            if out { "支出" } else { "收入" }.to_owned(),
+            yuan(minor),
+            yuan(balance),
+            "system".to_owned(),
+            format!("{word}总金额{}元;含手续费 0.00 元", yuan(minor)),
+            voucher.to_owned(),
         ]);
     }
     let [(incomes, income), (expenses, expense)] = sums;
@@ -187,9 +232,8 @@ impl Entry<'_> {
     fn cell(&self, column: &str) -> String {
         let (order, prepay) = (self.order, &self.order.prepay);
         let of_payment = |minor| yuan(if self.refund.is_none() { minor } else { 0 });
-        let of_refund = |cell: &dyn Fn(&Refund) -> String, otherwise: &str| {
-            self.refund.map_or_else(|| otherwise.to_owned(), cell)
-        };
+        let of_refund =
+            |cell: &dyn Fn(&Refund) -> String, otherwise: &str| self.refund.map_or_else(|| otherwise.to_owned(), cell);
         match column {
             "交易时间" => time(self.at()),
             "公众账号ID" => prepay.appid.clone(),
@@ -259,7 +303,10 @@ mod tests {
             let text = vectors[name]["text"].as_str().expect("text").trim_start_matches('\u{feff}');
             text.split("\r\n").filter(|line| !line.starts_with('`')).map(str::to_owned).collect::<Vec<_>>()
         };
-        assert_eq!(lines("tradebill_ALL"), [without(&OF_REFUNDS_ONLY).join(","), TRADE_SUMMARY.to_owned(), String::new()]);
+        assert_eq!(
+            lines("tradebill_ALL"),
+            [without(&OF_REFUNDS_ONLY).join(","), TRADE_SUMMARY.to_owned(), String::new()]
+        );
         assert_eq!(lines("fundflow"), [FUND_FLOW, FUND_FLOW_SUMMARY, ""]);
     }
 

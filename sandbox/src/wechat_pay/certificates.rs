@@ -14,9 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::notification::encrypt;
-use crate::keys::{
-    Keys, KeysError, at, kept, pem, private_pem, random_hex, read_file, read_key, two_key_pairs, write,
-};
+use crate::keys::{Keys, KeysError, at, kept, pem, private_pem, random_hex, read_file, read_key, two_key_pairs, write};
 
 const FOLDER: &str = "wechat_pay_certificates";
 /// First and last day of every certificate.

@@ -20,7 +20,7 @@ use crate::coordination::{InProcessCoordination, RedisCoordination};
 use crate::gateways::{ConfigError, Registry, alipay, wechat_pay};
 use crate::http::{self, HttpSettings, NewToken, SocketSettings, Sockets, TokenKeys, TokenVerifier};
 use crate::payments::ports::{BoxFuture, Clock, Coordination};
-use crate::payments::{Payments, Settings};
+use crate::payments::{Payments, Reconciliation, Settings};
 use crate::store::{Product, Store, StoreOptions};
 
 /// How long operations under way may take to end at a shutdown.
@@ -141,16 +141,14 @@ impl App {
         let gateways = registry.connect(&clock).map_err(|e| wrong_gateway(config, e))?;
         let coordination = coordination(config).await?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let settings = Settings {
-            order_ttl: config.order_ttl,
-            repay_margin: config.repay_margin,
-            lease: config.lease,
-            duplicate_window: config.duplicate_window,
-            deadline: Duration::from_secs(10),
-            public_url: public_url.clone(),
-        };
-        let payments =
-            Payments::new(store.clone(), gateways, coordination, clock.clone(), config.number_key.clone(), settings);
+        let payments = Payments::new(
+            store.clone(),
+            gateways,
+            coordination,
+            clock.clone(),
+            config.number_key.clone(),
+            settings(config, public_url.clone()),
+        );
         let tokens = tokens(config, clock)?;
         let doors = http::doors(
             payments.clone(),
@@ -200,6 +198,37 @@ impl App {
         }
         self.store.close().await;
     }
+}
+
+fn settings(config: &Config, public_url: String) -> Settings {
+    Settings {
+        order_ttl: config.order_ttl,
+        repay_margin: config.repay_margin,
+        lease: config.lease,
+        duplicate_window: config.duplicate_window,
+        deadline: Duration::from_secs(10),
+        public_url,
+    }
+}
+
+/// Compares a gateway's bill of one day with what is recorded. A server may run beside it.
+pub async fn reconcile(
+    config: &Config,
+    gateway: domain::Gateway,
+    day: domain::Date,
+) -> Result<Reconciliation, StartError> {
+    let store = connect(config).await?;
+    nothing_pending(&store).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let registry = Registry { wechat_pay: wechat_pay_config(config, None), alipay: alipay_config(config, None) };
+    let gateways = registry.connect(&clock).map_err(|e| wrong_gateway(config, e))?;
+    let coordination = coordination(config).await?;
+    let settings = settings(config, config.public_url.clone().unwrap_or_default());
+    let payments = Payments::new(store.clone(), gateways, coordination, clock, config.number_key.clone(), settings);
+    let compared = payments.reconcile(gateway, day).await;
+    payments.stop(PATIENCE).await;
+    store.close().await;
+    compared.map_err(|e| failed("reconcile", e))
 }
 
 async fn bind(variable: &str, at: SocketAddr) -> Result<TcpListener, StartError> {

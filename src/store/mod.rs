@@ -9,6 +9,7 @@ mod inbox;
 mod lists;
 mod orders;
 mod products;
+mod reconciling;
 mod rows;
 
 pub use claims::{Claim, ClaimState, Lease, NewClaim};
@@ -18,6 +19,7 @@ pub use inbox::{InboxOutcome, NewNotification};
 pub use lists::{OrderFilter, Page, PageRequest, RefundFilter};
 pub use orders::Held;
 pub use products::Product;
+pub use reconciling::{RecordedPayment, RecordedRefund};
 
 use std::time::Duration;
 

@@ -108,4 +108,15 @@ mod tests {
             assert!(PlatformCertificate::read(pem.as_bytes(), serial).is_err());
         }
     }
+
+    #[test]
+    fn a_merchants_certificate_that_is_over_is_refused() {
+        let keys = &vectors::keys()["wechat"]["merchant"];
+        let connector = vectors::wechat_pay("http://127.0.0.1:1");
+        let key = connector.client.signer.public_key();
+        let check = |at| check_merchant(text(&keys["certificate_pem"]), text(&keys["serial_no"]), key, at);
+        assert_eq!(check(now()), Ok(()));
+        let over = check(now() + domain::Duration::days(366 * 30)).unwrap_err();
+        assert!(over.starts_with("is valid from 2020-01-01"), "{over}");
+    }
 }

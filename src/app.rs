@@ -18,7 +18,7 @@ use crate::coordination::{InProcessCoordination, RedisCoordination};
 use crate::gateways::{ConfigError, Registry, alipay, wechat_pay};
 use crate::http::{self, HttpSettings, NewToken, SocketSettings, Sockets, TokenKeys, TokenVerifier};
 use crate::payments::ports::{BoxFuture, Clock, Coordination};
-use crate::payments::{Payments, Settings};
+use crate::payments::{Payments, Reconciliation, Settings};
 use crate::store::{Product, Store, StoreOptions};
 
 /// How long operations under way may take to end at a shutdown.
@@ -50,7 +50,23 @@ fn unreachable_database(e: &dyn std::fmt::Display) -> StartError {
 /// The error's own words name the provider; the variables are named after it.
 fn wrong_gateway(config: &Config, e: ConfigError) -> StartError {
     match &e {
-        ConfigError::WechatPay(_) => failed("PAYONCE_WECHAT_PAY_*", &e),
+        ConfigError::WechatPay(wrong) => {
+            let given = config.wechat_pay.as_ref();
+            let (variable, file) = match wrong.field() {
+                Some("base_url") => ("BASE_URL", None),
+                Some("standby_url") => ("STANDBY_URL", None),
+                Some("mchid") => ("MCHID", None),
+                Some("appid") => ("APPID", None),
+                Some("serial_no") => ("SERIAL_NO", None),
+                Some("api_v3_key") => ("API_V3_KEY", None),
+                Some("private_key_pem") => ("PRIVATE_KEY_FILE", given.map(|g| &g.private_key.path)),
+                Some("certificate_pem") => ("CERT_FILE", given.and_then(|g| Some(&g.certificate.as_ref()?.path))),
+                Some("platform_keys") => ("PUBLIC_KEY_FILE", given.and_then(|g| Some(&g.public_key.as_ref()?.1.path))),
+                _ => ("*", None),
+            };
+            let variable = format!("PAYONCE_WECHAT_PAY_{variable}");
+            file.map_or_else(|| failed(&variable, &e), |file| failed(&variable, format!("{file}: {e}")))
+        }
         ConfigError::Alipay(why) => wrong_alipay(config, why),
     }
 }
@@ -139,16 +155,14 @@ impl App {
         let gateways = registry.connect(&clock).map_err(|e| wrong_gateway(config, e))?;
         let coordination = coordination(config).await?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let settings = Settings {
-            order_ttl: config.order_ttl,
-            repay_margin: config.repay_margin,
-            lease: config.lease,
-            duplicate_window: config.duplicate_window,
-            deadline: Duration::from_secs(10),
-            public_url: public_url.clone(),
-        };
-        let payments =
-            Payments::new(store.clone(), gateways, coordination, clock.clone(), config.number_key.clone(), settings);
+        let payments = Payments::new(
+            store.clone(),
+            gateways,
+            coordination,
+            clock.clone(),
+            config.number_key.clone(),
+            settings(config, public_url.clone()),
+        );
         let tokens = tokens(config, clock)?;
         let doors = http::doors(
             payments.clone(),
@@ -200,6 +214,37 @@ impl App {
         }
         self.store.close().await;
     }
+}
+
+fn settings(config: &Config, public_url: String) -> Settings {
+    Settings {
+        order_ttl: config.order_ttl,
+        repay_margin: config.repay_margin,
+        lease: config.lease,
+        duplicate_window: config.duplicate_window,
+        deadline: Duration::from_secs(10),
+        public_url,
+    }
+}
+
+/// Compares a gateway's bill of one day with what is recorded. A server may run beside it.
+pub async fn reconcile(
+    config: &Config,
+    gateway: domain::Gateway,
+    day: domain::Date,
+) -> Result<Reconciliation, StartError> {
+    let store = connect(config).await?;
+    nothing_pending(&store).await?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let registry = Registry { wechat_pay: wechat_pay_config(config, None), alipay: alipay_config(config, None) };
+    let gateways = registry.connect(&clock).map_err(|e| wrong_gateway(config, e))?;
+    let coordination = coordination(config).await?;
+    let settings = settings(config, config.public_url.clone().unwrap_or_default());
+    let payments = Payments::new(store.clone(), gateways, coordination, clock, config.number_key.clone(), settings);
+    let compared = payments.reconcile(gateway, day).await;
+    payments.stop(PATIENCE).await;
+    store.close().await;
+    compared.map_err(|e| failed("reconcile", e))
 }
 
 async fn bind(variable: &str, at: SocketAddr) -> Result<TcpListener, StartError> {
@@ -303,24 +348,28 @@ fn wechat_pay_config(config: &Config, sandbox: Option<&Sandbox>) -> Option<wecha
     if let Some(given) = &config.wechat_pay {
         return Some(wechat_pay::Config {
             base_url: given.base_url.clone(),
+            standby_url: given.standby_url.clone(),
             mchid: given.mchid.clone(),
             appid: given.appid.clone(),
             serial_no: given.serial_no.clone(),
-            private_key_pem: given.private_key_pem.clone(),
+            private_key_pem: given.private_key.text.clone(),
+            certificate_pem: given.certificate.as_ref().map(|file| file.text.clone()),
             api_v3_key: given.api_v3_key.clone(),
-            platform_keys: vec![(given.public_key_id.clone(), given.public_key_pem.clone())],
+            platform_keys: given.public_key.iter().map(|(id, file)| (id.clone(), file.text.clone())).collect(),
             timeout: wechat_pay::Config::TIMEOUT,
-            wanted_key: Some(given.public_key_id.clone()),
+            wanted_key: given.public_key.as_ref().map(|(id, _)| id.clone()),
         });
     }
     let sandbox = sandbox?;
     let merchant = sandbox.merchant();
     Some(wechat_pay::Config {
         base_url: sandbox.url(),
+        standby_url: None,
         mchid: merchant.mchid.clone(),
         appid: merchant.appid.clone(),
         serial_no: merchant.serial_no.clone(),
         private_key_pem: merchant.private_key_pem.clone().into(),
+        certificate_pem: Some(merchant.certificate_pem.clone()),
         api_v3_key: merchant.api_v3_key.clone().into(),
         platform_keys: vec![(merchant.public_key_id.clone(), merchant.public_key_pem.clone())],
         timeout: wechat_pay::Config::TIMEOUT,

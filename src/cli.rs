@@ -60,6 +60,16 @@ enum Command {
         #[command(subcommand)]
         command: Products,
     },
+    /// Compare a gateway's bill of one day with what is recorded: what the gateway did and is not known here is
+    /// asked for and recorded. One line for each difference; exit 1 if any is left.
+    Reconcile {
+        /// Whose bill: wechat_pay or alipay.
+        #[arg(long, value_parser = gateway)]
+        gateway: domain::Gateway,
+        /// Which day, in Shanghai: 2026-11-19. Its bill is there from ten o'clock of the next day on.
+        #[arg(long)]
+        date: domain::Date,
+    },
     /// Check config, database, clock, Redis and gateway keys; one line each, exit 1 on any failure.
     Doctor,
 }
@@ -76,6 +86,10 @@ enum Products {
 
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).filter(|d| !d.is_zero()).ok_or_else(|| "right is like 15m, 1h, 7d".to_owned())
+}
+
+fn gateway(name: &str) -> Result<domain::Gateway, String> {
+    domain::Gateway::from_name(name).ok_or_else(|| "right is wechat_pay or alipay".to_owned())
 }
 
 /// Runs the command; a failure is one line on stderr and exit status 1.
@@ -98,6 +112,16 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Sandbox { listen, keys } => sandbox(&config, listen, keys).await,
         Command::Products { command: Products::Import { file } } => {
             app::import_products(&config, &file).await.map(|n| println!("{n} products are in the catalogue"))
+        }
+        Command::Reconcile { gateway, date } => {
+            log(&config);
+            match app::reconcile(&config, gateway, date).await {
+                Ok(reconciliation) => {
+                    println!("{reconciliation}");
+                    return if reconciliation.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+                }
+                Err(e) => Err(e),
+            }
         }
         Command::Doctor => return if app::doctor(&config).await { ExitCode::SUCCESS } else { ExitCode::FAILURE },
     };

@@ -27,25 +27,36 @@ pub enum TokenKey {
     Jwks(String),
 }
 
+/// A file that was read: where, and what stands in it.
+#[derive(Clone, Debug)]
+pub struct PemFile<T = String> {
+    /// Where.
+    pub path: String,
+    /// What stands in it.
+    pub text: T,
+}
+
 /// WeChat Pay's part; the sandbox fills it in when it is not given.
 #[derive(Clone, Debug)]
 pub struct WechatPay {
     /// Scheme and host.
     pub base_url: String,
+    /// The same of another region; `None`: there is no other.
+    pub standby_url: Option<String>,
     /// The merchant's number.
     pub mchid: String,
     /// The app bound to it.
     pub appid: String,
     /// The serial of the merchant's API certificate.
     pub serial_no: String,
-    /// The merchant's private key in PEM.
-    pub private_key_pem: SecretString,
+    /// The merchant's private key.
+    pub private_key: PemFile<SecretString>,
+    /// The merchant's API certificate, to be compared with serial and key.
+    pub certificate: Option<PemFile>,
     /// The APIv3 key.
     pub api_v3_key: SecretString,
-    /// `PUB_KEY_ID_…`.
-    pub public_key_id: String,
-    /// WeChat Pay's public key in PEM.
-    pub public_key_pem: String,
+    /// `PUB_KEY_ID_…` and WeChat Pay's public key; `None`: its certificates are downloaded.
+    pub public_key: Option<(String, PemFile)>,
 }
 
 /// Alipay's part; the sandbox fills it in when it is not given.
@@ -143,7 +154,7 @@ pub struct ConfigError {
 }
 
 /// Everything that is understood. A key of the file is the variable's name without `PAYONCE_`, in lower case.
-const KEYS: [&str; 40] = [
+const KEYS: [&str; 42] = [
     "profile",
     "listen",
     "admin_listen",
@@ -160,10 +171,12 @@ const KEYS: [&str; 40] = [
     "duplicate_window",
     "number_key",
     "wechat_pay_base_url",
+    "wechat_pay_standby_url",
     "wechat_pay_mchid",
     "wechat_pay_appid",
     "wechat_pay_serial_no",
     "wechat_pay_private_key_file",
+    "wechat_pay_cert_file",
     "wechat_pay_api_v3_key",
     "wechat_pay_public_key_id",
     "wechat_pay_public_key_file",
@@ -286,6 +299,12 @@ impl Config {
             return Err(wrong(
                 "wechat_pay_base_url",
                 "is not https://; right is https://api.mch.weixin.qq.com, or leave it unset",
+            ));
+        }
+        if wechat_pay.standby_url.as_ref().is_some_and(|url| !url.starts_with("https://")) {
+            return Err(wrong(
+                "wechat_pay_standby_url",
+                "is not https://; right is https://api2.mch.weixin.qq.com, off, or leave it unset",
             ));
         }
         Ok(())
@@ -418,17 +437,25 @@ impl Values {
         if !self.0.iter().any(|(k, v)| k.starts_with("wechat_pay_") && !v.is_empty()) {
             return Ok(None);
         }
-        let private_key_file = self.required("wechat_pay_private_key_file")?;
-        let public_key_file = self.required("wechat_pay_public_key_file")?;
+        const BASE_URL: &str = "https://api.mch.weixin.qq.com";
+        const STANDBY_URL: &str = "https://api2.mch.weixin.qq.com";
+        let base_url = self.text("wechat_pay_base_url", BASE_URL);
+        // Another main host has no standby that we could know.
+        let standby = if base_url == BASE_URL { STANDBY_URL } else { "off" };
+        let private_key = self.pem_file("wechat_pay_private_key_file")?;
         Ok(Some(WechatPay {
-            base_url: self.text("wechat_pay_base_url", "https://api.mch.weixin.qq.com"),
+            standby_url: Some(self.text("wechat_pay_standby_url", standby)).filter(|url| url != "off"),
+            base_url,
             mchid: self.required("wechat_pay_mchid")?,
             appid: self.required("wechat_pay_appid")?,
             serial_no: self.required("wechat_pay_serial_no")?,
-            private_key_pem: self.file("wechat_pay_private_key_file", &private_key_file)?.into(),
+            private_key: PemFile { path: private_key.path, text: private_key.text.into() },
+            certificate: self.get("wechat_pay_cert_file").map(|_| self.pem_file("wechat_pay_cert_file")).transpose()?,
             api_v3_key: self.required("wechat_pay_api_v3_key")?.into(),
-            public_key_id: self.required("wechat_pay_public_key_id")?,
-            public_key_pem: self.file("wechat_pay_public_key_file", &public_key_file)?,
+            public_key: match (self.get("wechat_pay_public_key_id"), self.get("wechat_pay_public_key_file")) {
+                (None, None) => None,
+                _ => Some((self.required("wechat_pay_public_key_id")?, self.pem_file("wechat_pay_public_key_file")?)),
+            },
         }))
     }
 
@@ -465,6 +492,11 @@ impl Values {
             keys,
             files,
         }))
+    }
+
+    fn pem_file(&self, key: &str) -> Result<PemFile, ConfigError> {
+        let path = self.required(key)?;
+        Ok(PemFile { text: self.file(key, &path)?, path })
     }
 
     fn file(&self, key: &str, path: &str) -> Result<String, ConfigError> {

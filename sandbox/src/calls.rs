@@ -25,7 +25,9 @@ pub enum Call {
     Refund,
     /// Asks what became of a refund.
     FindRefund,
-    /// Asks where a day's bill is.
+    /// Asks for the gateway's certificates.
+    Certificates,
+    /// Asks for the bill of a day, or downloads it.
     Bill,
     /// The gateway's notification to the merchant; never in the list of calls received.
     Notify,

@@ -1,4 +1,4 @@
-//! What only a sandbox has: fault knobs, the ledger, and the list of calls.
+//! What only a sandbox has: fault knobs, the choice of WeChat Pay's keys, the ledger, and the list of calls.
 
 use std::sync::Arc;
 
@@ -12,11 +12,12 @@ use axum::{
 };
 use serde_json::json;
 
-use crate::{calls::ReceivedCall, faults::Fault, ledger::Ledger, world::World};
+use crate::{calls::ReceivedCall, faults::Fault, ledger::Ledger, wechat_pay::KeyMode, world::World};
 
 pub(crate) fn routes() -> Router<Arc<World>> {
     Router::new()
         .route("/__sandbox/faults", post(add_fault).delete(clear_faults))
+        .route("/__sandbox/key_mode", post(set_key_mode))
         .route("/__sandbox/ledger", get(ledger))
         .route("/__sandbox/calls", get(calls))
 }
@@ -37,6 +38,22 @@ async fn add_fault(State(world): State<Arc<World>>, body: Bytes) -> Response {
 async fn clear_faults(State(world): State<Arc<World>>) -> StatusCode {
     world.faults.clear();
     StatusCode::NO_CONTENT
+}
+
+/// `{"mode": "public_key"}`, `first_certificate`, `second_announced` or `second_signs`.
+async fn set_key_mode(State(world): State<Arc<World>>, body: Bytes) -> Response {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Wanted {
+        mode: KeyMode,
+    }
+    match serde_json::from_slice::<Wanted>(&body) {
+        Ok(wanted) => {
+            world.set_key_mode(wanted.mode);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(wrong) => (StatusCode::BAD_REQUEST, Json(json!({ "error": wrong.to_string() }))).into_response(),
+    }
 }
 
 async fn ledger(State(world): State<Arc<World>>) -> Json<Ledger> {

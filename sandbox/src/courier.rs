@@ -92,7 +92,9 @@ fn hold_back(world: &World, mut letter: Letter, ms: u64) {
 async fn send(world: &World, client: &reqwest::Client, letter: &Letter, fault: Option<FaultKind>) -> bool {
     let now = world.clock.now();
     let request = match &letter.content {
-        Content::WechatPay(event) => wechat_pay::notification(letter, event, fault, &world.keys, now),
+        Content::WechatPay(event) => {
+            wechat_pay::notification(letter, event, fault, (&world.keys, world.key_mode()), now)
+        }
         Content::Alipay(event) => alipay::notification(letter, event, fault, world.keys.alipay(), now),
     };
     let Ok((headers, body)) = request else {

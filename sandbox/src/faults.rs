@@ -155,8 +155,8 @@ fn applies(kind: FaultKind, call: Call) -> bool {
     match kind {
         F::DelayMs(_) | F::Unsigned | F::WronglySigned | F::Signtest => true,
         F::LoseAnswer | F::LoseRequest | F::Error500 | F::Error500After | F::RateLimited => call != Call::Notify,
-        // The answer to a close has no body, and that about a bill names no order.
-        F::OtherAnswer => !matches!(call, Call::Close | Call::Bill | Call::Notify),
+        // Only what is about one order can be about another.
+        F::OtherAnswer => matches!(call, Call::Open | Call::Find | Call::Refund | Call::FindRefund),
         F::NotEnough | F::RefundClosed | F::RefundAbnormal => call == Call::Refund,
         F::PayDuringClose => call == Call::Close,
         F::Drop | F::Duplicate => call == Call::Notify,
@@ -170,6 +170,7 @@ fn applicable_list() -> String {
         ("close", Call::Close),
         ("refund", Call::Refund),
         ("find_refund", Call::FindRefund),
+        ("certificates", Call::Certificates),
         ("bill", Call::Bill),
         ("notify", Call::Notify),
     ];

@@ -4,7 +4,7 @@ use std::{
     fmt, fs, io,
     io::Write,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use aws_lc_rs::{
@@ -19,10 +19,14 @@ use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::alipay::{self, AlipayMerchant};
+use crate::{
+    alipay::{self, AlipayMerchant},
+    wechat_pay::certificates::{self, PlatformCertificate},
+};
 
 const FOLDER: &str = "wechat_pay";
 const IDS: &str = "ids.json";
+const MERCHANT_CERTIFICATE: &str = "merchant_certificate.pem";
 const MERCHANT_KEY: &str = "merchant_private_key.pem";
 const PLATFORM_KEY: &str = "platform_private_key.pem";
 const PLATFORM_PUBLIC_KEY: &str = "platform_public_key.pem";
@@ -38,6 +42,8 @@ pub struct Merchant {
     pub serial_no: String,
     /// The merchant's key, PKCS#8.
     pub private_key_pem: String,
+    /// Its API certificate, of that serial and key.
+    pub certificate_pem: String,
     /// 32 ASCII characters, the AES key of notifications.
     pub api_v3_key: String,
     /// Names the gateway's key: `PUB_KEY_ID_…`.
@@ -66,6 +72,9 @@ pub struct Keys {
     merchant: Merchant,
     merchant_key: Arc<KeyPair>,
     platform_key: Arc<KeyPair>,
+    /// Made when they are needed first: most merchants never ask.
+    platform_certificates: Arc<OnceLock<[PlatformCertificate; 2]>>,
+    home: Option<PathBuf>,
     alipay: alipay::Keys,
 }
 
@@ -124,7 +133,7 @@ impl Keys {
         let ids = Ids {
             mchid: "1900000001".to_owned(),
             appid: "wxd678efh567hg6787".to_owned(),
-            serial_no: random_hex(20)?.to_uppercase(),
+            serial_no: format!("51{}", &random_hex(20)?.to_uppercase()[2..]),
             api_v3_key: random_hex(16)?,
             public_key_id: format!("PUB_KEY_ID_01{}", random_digits(32)?),
         };
@@ -136,7 +145,8 @@ impl Keys {
     pub fn load_or_create(dir: &Path) -> Result<Self, KeysError> {
         let alipay = alipay::Keys::load_or_create(dir)?;
         let load = |folder: &Path| Self::load(folder, alipay.clone());
-        kept(dir, FOLDER, IDS, load, || Self::make(alipay.clone()), Self::save)
+        let keys = kept(dir, FOLDER, IDS, load, || Self::make(alipay.clone()), Self::save)?;
+        Ok(Self { home: Some(dir.to_owned()), ..keys })
     }
 
     /// The merchant's side of it.
@@ -152,8 +162,20 @@ impl Keys {
         self.merchant_key.public_key()
     }
 
-    pub(crate) fn platform_key(&self) -> &KeyPair {
-        &self.platform_key
+    pub(crate) fn platform_key(&self) -> Arc<KeyPair> {
+        self.platform_key.clone()
+    }
+
+    /// The gateway's two certificates. Making them takes some tenths of a second, once.
+    pub(crate) fn platform_certificates(&self) -> Result<&[PlatformCertificate; 2], Unspecified> {
+        if let Some(made) = self.platform_certificates.get() {
+            return Ok(made);
+        }
+        let made = certificates::load_or_create(self.home.as_deref()).map_err(|error| {
+            tracing::error!(%error, "no certificates");
+            Unspecified
+        })?;
+        Ok(self.platform_certificates.get_or_init(|| made))
     }
 
     pub(crate) fn alipay(&self) -> &alipay::Keys {
@@ -166,7 +188,13 @@ impl Keys {
         let ids = serde_json::from_slice(&ids).map_err(|_| KeysError::Content { path })?;
         let merchant_key = read_key(folder.join(MERCHANT_KEY))?;
         let platform_key = read_key(folder.join(PLATFORM_KEY))?;
-        Self::assemble(ids, merchant_key, platform_key, alipay)
+        let keys = Self::assemble(ids, merchant_key, platform_key, alipay)?;
+        // Not in what was kept before there were certificates.
+        let certificate = folder.join(MERCHANT_CERTIFICATE);
+        if !certificate.exists() {
+            fs::write(&certificate, &keys.merchant.certificate_pem).map_err(at(&certificate))?;
+        }
+        Ok(keys)
     }
 
     fn save(&self, folder: &Path) -> Result<(), KeysError> {
@@ -181,18 +209,21 @@ impl Keys {
         let platform_key = private_pem(&self.platform_key)?;
         fs::create_dir_all(folder).map_err(at(folder))?;
         write(folder.join(IDS), &ids, 0o600)?;
+        write(folder.join(MERCHANT_CERTIFICATE), &self.merchant.certificate_pem, 0o644)?;
         write(folder.join(MERCHANT_KEY), &self.merchant.private_key_pem, 0o600)?;
         write(folder.join(PLATFORM_KEY), &platform_key, 0o600)?;
         write(folder.join(PLATFORM_PUBLIC_KEY), &self.merchant.public_key_pem, 0o644)
     }
 
     fn assemble(ids: Ids, merchant: KeyPair, platform: KeyPair, alipay: alipay::Keys) -> Result<Self, KeysError> {
+        let certificate_pem = certificates::self_signed(&merchant, &ids.serial_no, "Merchant of the sandbox")?;
         Ok(Self {
             merchant: Merchant {
                 mchid: ids.mchid,
                 appid: ids.appid,
                 serial_no: ids.serial_no,
                 private_key_pem: private_pem(&merchant)?,
+                certificate_pem,
                 api_v3_key: ids.api_v3_key,
                 public_key_id: ids.public_key_id,
                 public_key_pem: public_pem(&platform)?,
@@ -200,6 +231,8 @@ impl Keys {
             },
             merchant_key: Arc::new(merchant),
             platform_key: Arc::new(platform),
+            platform_certificates: Arc::default(),
+            home: None,
             alipay,
         })
     }
@@ -259,16 +292,16 @@ pub(crate) fn random_digits(count: usize) -> Result<String, Unspecified> {
 
 pub(crate) fn private_pem(key: &KeyPair) -> Result<String, KeysError> {
     let der: Pkcs8V1Der<'_> = key.as_der()?;
-    Ok(pem("PRIVATE KEY", der.as_ref()))
+    Ok(pem("PRIVATE KEY", &BASE64_STANDARD.encode(der.as_ref())))
 }
 
 pub(crate) fn public_pem(key: &KeyPair) -> Result<String, KeysError> {
     let der: PublicKeyX509Der<'_> = key.public_key().as_der()?;
-    Ok(pem("PUBLIC KEY", der.as_ref()))
+    Ok(pem("PUBLIC KEY", &BASE64_STANDARD.encode(der.as_ref())))
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = BASE64_STANDARD.encode(der);
+/// PEM of what is in base64 already.
+pub(crate) fn pem(label: &str, text: &str) -> String {
     let mut pem = format!("-----BEGIN {label}-----\n");
     for (index, character) in text.chars().enumerate() {
         if index > 0 && index % 64 == 0 {

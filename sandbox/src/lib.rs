@@ -31,3 +31,4 @@ pub use keys::Merchant;
 pub use ledger::{Charge, Ledger, RefundedMoney};
 pub use running::{Sandbox, SandboxConfig, StartError};
 pub use state::StateError;
+pub use wechat_pay::KeyMode;

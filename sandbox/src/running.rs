@@ -4,7 +4,7 @@ use std::{
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
@@ -24,7 +24,7 @@ use crate::{
     keys::{Keys, KeysError, Merchant},
     ledger::Ledger,
     state::{StateError, Store},
-    wechat_pay,
+    wechat_pay::{self, KeyMode},
     world::World,
 };
 
@@ -173,6 +173,11 @@ impl Sandbox {
         self.world.faults.clear();
     }
 
+    /// Which keys WeChat Pay has for the merchant from now on, and which of them signs.
+    pub fn set_key_mode(&self, mode: KeyMode) {
+        self.world.set_key_mode(mode);
+    }
+
     /// The truth about the money, as of now.
     pub fn ledger(&self) -> Ledger {
         self.world.ledger()
@@ -222,6 +227,8 @@ fn open(config: SandboxConfig, address: SocketAddr) -> Result<World, StartError>
         faults: Faults::default(),
         calls: CallLog::default(),
         refund_delay: config.refund_delay,
+        key_mode: Mutex::default(),
+        bill_files: wechat_pay::BillFiles::default(),
         public_url: public_url.trim_end_matches('/').to_owned(),
     })
 }

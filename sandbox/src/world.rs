@@ -1,6 +1,9 @@
 //! What every part of the sandbox shares.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
 
@@ -13,6 +16,7 @@ use crate::{
     keys::Keys,
     ledger::Ledger,
     state::{State, Store},
+    wechat_pay::{BillFiles, KeyMode},
 };
 
 /// The gateways, their payers and the faults that wait for them.
@@ -25,9 +29,21 @@ pub(crate) struct World {
     pub(crate) refund_delay: Duration,
     /// Base of the links to the cashier, without a slash at its end.
     pub(crate) public_url: String,
+    /// Which keys WeChat Pay signs with.
+    pub(crate) key_mode: Mutex<KeyMode>,
+    /// Bills that may be downloaded.
+    pub(crate) bill_files: BillFiles,
 }
 
 impl World {
+    pub(crate) fn key_mode(&self) -> KeyMode {
+        *self.key_mode.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_key_mode(&self, mode: KeyMode) {
+        *self.key_mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
+    }
+
     /// Changes the state as of now, under its lock.
     pub(crate) fn change<T>(&self, act: impl FnOnce(&mut State, DateTime<Utc>) -> T) -> T {
         let now = self.clock.now();

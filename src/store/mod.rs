@@ -10,6 +10,7 @@ mod lists;
 mod live;
 mod orders;
 mod products;
+mod reconciling;
 mod rows;
 
 pub use claims::{Claim, ClaimState, Lease, NewClaim};
@@ -19,6 +20,7 @@ pub use inbox::{InboxOutcome, NewNotification};
 pub use lists::{OrderFilter, Page, PageRequest, RefundFilter};
 pub use orders::Held;
 pub use products::Product;
+pub use reconciling::{RecordedPayment, RecordedRefund};
 
 use std::time::Duration;
 

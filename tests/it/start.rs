@@ -96,6 +96,71 @@ fn wrong_keys_of_alipay_are_named_with_their_file_by_serve_and_doctor() {
             assert!(!said.contains("MII"), "no key is shown: {said}");
         }
     }
+    std::fs::remove_dir_all(&folder).ok();
+}
+
+#[test]
+fn a_wrong_key_file_is_named_with_what_is_wrong_with_it() {
+    let folder = std::env::temp_dir().join(format!("payonce_key_files_{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let keys: serde_json::Value = serde_json::from_str(include_str!("../vectors/keys.json")).unwrap();
+    let keys = &keys["wechat"];
+    let file = |name: &str, text: &serde_json::Value| {
+        let path = folder.join(name);
+        std::fs::write(&path, text.as_str().unwrap()).unwrap();
+        path.display().to_string()
+    };
+    let private = file("private.pem", &keys["merchant"]["private_pkcs8_pem"]);
+    let public = file("public.pem", &keys["wechatpay_public_key"]["public_spki_pem"]);
+    let certificate = file("certificate.pem", &keys["merchant"]["certificate_pem"]);
+    let other = file("other.pem", &keys["platform_cert_1"]["certificate_pem"]);
+    let other_key = file("other_key.pem", &keys["platform_cert_1"]["private_pkcs8_pem"]);
+    let database = format!("sqlite://{}?mode=rwc", folder.join("p.db").display());
+    let serial = keys["merchant"]["serial_no"].as_str().unwrap();
+    let good = [
+        ("PAYONCE_DATABASE_URL", database.as_str()),
+        ("PAYONCE_WECHAT_PAY_MCHID", "1900000001"),
+        ("PAYONCE_WECHAT_PAY_APPID", "wxd678efh567hg6787"),
+        ("PAYONCE_WECHAT_PAY_SERIAL_NO", serial),
+        ("PAYONCE_WECHAT_PAY_API_V3_KEY", keys["apiv3_key"].as_str().unwrap()),
+        ("PAYONCE_WECHAT_PAY_PRIVATE_KEY_FILE", &private),
+        ("PAYONCE_WECHAT_PAY_CERT_FILE", &certificate),
+        ("PAYONCE_WECHAT_PAY_PUBLIC_KEY_ID", keys["wechatpay_public_key"]["public_key_id"].as_str().unwrap()),
+        ("PAYONCE_WECHAT_PAY_PUBLIC_KEY_FILE", &public),
+    ];
+    let other_serial = keys["platform_cert_1"]["serial_no"].as_str().unwrap();
+    for (variable, value, reason) in [
+        ("PAYONCE_WECHAT_PAY_PRIVATE_KEY_FILE", "/nowhere/key.pem", "No such file"),
+        ("PAYONCE_WECHAT_PAY_PRIVATE_KEY_FILE", &public, "is a public key"),
+        ("PAYONCE_WECHAT_PAY_PRIVATE_KEY_FILE", &certificate, "is a certificate"),
+        ("PAYONCE_WECHAT_PAY_CERT_FILE", &private, "is not a certificate"),
+        ("PAYONCE_WECHAT_PAY_CERT_FILE", &other, "has the serial 3775"),
+        ("PAYONCE_WECHAT_PAY_PUBLIC_KEY_FILE", &private, "is a private key"),
+        ("PAYONCE_WECHAT_PAY_PUBLIC_KEY_FILE", &certificate, "is a certificate"),
+    ] {
+        let mut environment = good.to_vec();
+        environment.push((variable, value));
+        fails_naming(&format!("{variable}: {value}: "), &["serve"], &environment);
+        fails_naming(reason, &["serve"], &environment);
+    }
+    let mut environment = good.to_vec();
+    environment.push(("PAYONCE_WECHAT_PAY_PRIVATE_KEY_FILE", &other_key));
+    fails_naming("certificate.pem: WeChat Pay: the merchant's certificate does not belong", &["serve"], &environment);
+    let mut environment = good.to_vec();
+    environment.push(("PAYONCE_WECHAT_PAY_SERIAL_NO", other_serial));
+    fails_naming(
+        "certificate.pem: WeChat Pay: the merchant's certificate has the serial 5157",
+        &["serve"],
+        &environment,
+    );
+    // As it should be, all of it is readable; the doctor says so.
+    let output = payonce(&["doctor"], &good);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("the keys of wechat_pay are readable"), "{said}");
+    let mut environment = good.to_vec();
+    environment.push(("PAYONCE_WECHAT_PAY_PRIVATE_KEY_FILE", &public));
+    let said = String::from_utf8(payonce(&["doctor"], &environment).stdout).unwrap();
+    assert!(said.contains("FAIL") && said.contains("PAYONCE_WECHAT_PAY_PRIVATE_KEY_FILE"), "{said}");
     std::fs::remove_dir_all(folder).unwrap();
 }
 

@@ -62,6 +62,16 @@ impl Book {
         Some((&order.prepay.number, order.h5_link_works(now)?))
     }
 
+    /// Every order, by number.
+    pub(super) fn orders(&self) -> &BTreeMap<String, Order> {
+        &self.orders
+    }
+
+    /// Every refund.
+    pub(super) fn refunds(&self) -> impl Iterator<Item = &Refund> {
+        self.refunds.values()
+    }
+
     pub(super) fn refund_numbered(&self, number: &str) -> Result<&Refund, Refusal> {
         self.refunds.get(number).ok_or_else(Refusal::no_such_resource)
     }

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::{
     authorization::{self, KnownMerchant, RawRequest},
+    certificates::Signer,
     refusal::Refusal,
     signature::{self, Seal},
 };
@@ -37,6 +38,8 @@ pub(super) enum Number {
     Is(String),
     /// In this field of its body.
     InBody(&'static str),
+    /// It is about none.
+    None,
 }
 
 /// A call that was let in.
@@ -58,6 +61,8 @@ impl Asked {
 pub(super) enum Reply {
     Json(Value),
     NoContent,
+    /// A file; files are not signed.
+    File(Vec<u8>),
 }
 
 /// One call and its answer.
@@ -97,6 +102,7 @@ impl Exchange {
         let number = match &self.number {
             Number::Is(number) => Some(number.as_str()),
             Number::InBody(field) => json[*field].as_str(),
+            Number::None => None,
         };
         let call = (self.world.calls).received(self.call, number.map(str::to_owned), self.world.clock.now());
         if let Err(refusal) = self.let_in(&parts, &body) {
@@ -120,7 +126,8 @@ impl Exchange {
             Some(FaultKind::Error500After) => Err(Refusal::system_error()),
             _ => answer,
         };
-        let response = answer.and_then(|reply| self.sign(reply, fault).map_err(Refusal::from));
+        let wanted = parts.headers.get("wechatpay-serial").and_then(|serial| serial.to_str().ok());
+        let response = answer.and_then(|reply| self.sign(reply, fault, wanted).map_err(Refusal::from));
         self.sent(call, self.label(&parts, response.into_response()))
     }
 
@@ -158,7 +165,7 @@ impl Exchange {
         Ok(())
     }
 
-    fn sign(&self, reply: Reply, fault: Option<FaultKind>) -> Result<Response, Unspecified> {
+    fn sign(&self, reply: Reply, fault: Option<FaultKind>, wanted: Option<&str>) -> Result<Response, Unspecified> {
         let seal = match fault {
             Some(FaultKind::Unsigned) => Seal::Missing,
             Some(FaultKind::WronglySigned) => Seal::Wrong,
@@ -173,9 +180,11 @@ impl Exchange {
                 (StatusCode::OK, json.to_string())
             }
             Reply::NoContent => (StatusCode::NO_CONTENT, String::new()),
+            Reply::File(bytes) => return Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response()),
         };
         let now = self.world.clock.now();
-        let headers = signature::headers(&self.world.keys, now, body.as_bytes(), seal)?;
+        let signer = Signer::of(&self.world.keys, self.world.key_mode(), wanted)?;
+        let headers = signature::headers(&signer, now, body.as_bytes(), seal)?;
         let kind = HeaderValue::from_static("application/json; charset=utf-8");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;

@@ -1,10 +1,13 @@
-//! WeChat Pay API v3, direct merchants, public key mode: the gateway's side of the wire.
+//! WeChat Pay API v3, direct merchants: the gateway's side of the wire.
 //!
 //! `exchange` is what stands around every call (authorisation, faults, signature), `book` holds the
 //! rules, this file says which path is which call.
 
 mod authorization;
+mod bill;
+mod bill_file;
 mod book;
+pub(crate) mod certificates;
 mod exchange;
 mod fields;
 mod h5_page;
@@ -26,7 +29,9 @@ use axum::{
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
+pub(crate) use bill_file::BillFiles;
 pub(crate) use book::Book;
+pub use certificates::KeyMode;
 pub(crate) use notification::{Event, PAUSES_S, request as notification};
 
 use self::{
@@ -53,6 +58,10 @@ pub(crate) fn routes() -> Router<Arc<World>> {
         .route("/v3/pay/transactions/id/{id}", get(find_by_transaction))
         .route("/v3/refund/domestic/refunds", post(refund))
         .route("/v3/refund/domestic/refunds/{number}", get(find_refund))
+        .route("/v3/certificates", get(list_certificates))
+        .route("/v3/bill/tradebill", get(trade_bill))
+        .route("/v3/bill/fundflowbill", get(fund_flow_bill))
+        .route(bill_file::PATH, get(download_bill))
         .route(h5_page::PATH, get(h5_page::show))
 }
 
@@ -193,6 +202,52 @@ async fn find_refund(
                 let refund = state.wechat_pay.refund_numbered(&number)?;
                 Ok(Reply::Json(refund.to_json()))
             })
+        })
+        .await
+}
+
+async fn list_certificates(State(world): Shared, ConnectInfo(via): Via, request: Request) -> Response {
+    Exchange::new(world, via, Call::Certificates, Number::None)
+        .answer(request, |world, _| match world.key_mode() {
+            // Merchants of today have none.
+            KeyMode::PublicKey => Err(Refusal::new(404, "RESOURCE_NOT_EXISTS", "无可用的平台证书，请使用微信支付公钥")),
+            mode => Ok(Reply::Json(certificates::listed(&world.keys, mode)?)),
+        })
+        .await
+}
+
+async fn trade_bill(state: Shared, via: Via, request: Request) -> Response {
+    bill(state, via, request, bill::BillKind::trade).await
+}
+
+async fn fund_flow_bill(state: Shared, via: Via, request: Request) -> Response {
+    bill(state, via, request, bill::BillKind::fund_flow).await
+}
+
+async fn bill(
+    State(world): Shared,
+    ConnectInfo(via): Via,
+    request: Request,
+    kind: fn(&Asked) -> Result<bill::BillKind, Refusal>,
+) -> Response {
+    Exchange::new(world, via, Call::Bill, Number::None)
+        .answer(request, move |world, asked| {
+            let kind = kind(asked)?;
+            world.look(|state, now| {
+                let day = bill::day(asked.query("bill_date"), now)?;
+                let file = bill::write(&state.wechat_pay, kind, day)?;
+                let answer = world.bill_files.offer(file, asked.query("tar_type"), &world.public_url, now)?;
+                Ok(Reply::Json(answer))
+            })
+        })
+        .await
+}
+
+async fn download_bill(State(world): Shared, ConnectInfo(via): Via, request: Request) -> Response {
+    Exchange::new(world, via, Call::Bill, Number::None)
+        .answer(request, |world, asked| {
+            let file = asked.query("token").and_then(|token| world.bill_files.take(token, world.clock.now()));
+            file.map(Reply::File).ok_or_else(Refusal::no_such_resource)
         })
         .await
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
+    certificates::{KeyMode, Signer},
     refund::Ending,
     signature::{self, Seal},
 };
@@ -59,7 +60,7 @@ pub(crate) fn request(
     letter: &Letter,
     event: &Event,
     fault: Option<FaultKind>,
-    keys: &Keys,
+    (keys, mode): (&Keys, KeyMode),
     now: DateTime<Utc>,
 ) -> Result<(HeaderMap, Vec<u8>), Unspecified> {
     let nonce = random_hex(6)?;
@@ -86,13 +87,13 @@ pub(crate) fn request(
         Some(FaultKind::Unsigned) => Seal::Missing,
         _ => Seal::Good,
     };
-    let mut headers = signature::headers(keys, now, &body, seal)?;
+    let mut headers = signature::headers(&Signer::of(keys, mode, None)?, now, &body, seal)?;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     Ok((headers, body))
 }
 
 /// AES-256-GCM; base64 of the ciphertext with its tag behind it.
-fn encrypt(key: &[u8], nonce: &str, data: &str, plaintext: &str) -> Result<String, Unspecified> {
+pub(super) fn encrypt(key: &[u8], nonce: &str, data: &str, plaintext: &str) -> Result<String, Unspecified> {
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key)?);
     let nonce = Nonce::try_assume_unique_for_key(nonce.as_bytes())?;
     let mut text = plaintext.as_bytes().to_vec();

@@ -180,6 +180,19 @@ impl Order {
         &mut self.state
     }
 
+    /// The transaction and its moment, if it was paid.
+    pub(super) fn paid(&self) -> Option<(&str, DateTime<Utc>)> {
+        match &self.state {
+            OrderState::Paid { transaction_id, at, .. } => Some((transaction_id, *at)),
+            _ => None,
+        }
+    }
+
+    /// Who paid, or will.
+    pub(super) fn payer(&self) -> &str {
+        self.prepay.openid.as_deref().unwrap_or(SOME_PAYER)
+    }
+
     /// The same request again is answered again while the order is open; nothing else is.
     pub(super) fn reopen(&mut self, again: &Prepay, now: DateTime<Utc>) -> Result<(), Refusal> {
         let is_same = self.is_same(again);
@@ -238,8 +251,7 @@ impl Order {
             answer["trade_type"] = json!(self.prepay.trade_type);
             answer["bank_type"] = json!("OTHERS");
             answer["success_time"] = json!(beijing_time(*at));
-            let payer = self.prepay.openid.as_deref().unwrap_or(SOME_PAYER);
-            answer["payer"] = json!({ "openid": payer });
+            answer["payer"] = json!({ "openid": self.payer() });
             answer["amount"]["payer_total"] = json!(self.prepay.total);
             answer["amount"]["payer_currency"] = json!("CNY");
         }

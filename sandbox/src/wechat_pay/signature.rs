@@ -10,7 +10,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use chrono::{DateTime, Utc};
 
-use crate::keys::{Keys, random_hex};
+use super::certificates::Signer;
+use crate::keys::random_hex;
 
 pub(super) const SCHEME: &str = "WECHATPAY2-SHA256-RSA2048";
 const PROBE: &str = "WECHATPAY/SIGNTEST/";
@@ -28,21 +29,20 @@ pub(super) enum Seal {
 }
 
 /// The `Wechatpay-*` headers for a body that is sent now.
-pub(super) fn headers(keys: &Keys, now: DateTime<Utc>, body: &[u8], seal: Seal) -> Result<HeaderMap, Unspecified> {
+pub(super) fn headers(signer: &Signer, now: DateTime<Utc>, body: &[u8], seal: Seal) -> Result<HeaderMap, Unspecified> {
     let (timestamp, nonce) = (now.timestamp(), random_hex(16)?);
-    let sign = |body: &[u8]| sign(keys.platform_key(), timestamp, &nonce, body);
+    let sign = |body: &[u8]| sign(&signer.key, timestamp, &nonce, body);
     let signature = match seal {
         Seal::Missing => return Ok(HeaderMap::new()),
         Seal::Good => sign(body)?,
         Seal::Wrong => sign(b"another body")?,
         Seal::Probe => PROBE.to_owned() + &sign(b"probe")?,
     };
-    let serial = &keys.borrow_merchant().public_key_id;
     let named = [
         ("wechatpay-timestamp", timestamp.to_string()),
         ("wechatpay-nonce", nonce.clone()),
         ("wechatpay-signature", signature),
-        ("wechatpay-serial", serial.clone()),
+        ("wechatpay-serial", signer.serial.clone()),
         ("wechatpay-signature-type", SCHEME.to_owned()),
     ];
     named
@@ -74,7 +74,11 @@ pub(super) fn is_signed_by(key: &PublicKey, message: &[u8], signature: &str) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{keys::private_key, vectors};
+    use crate::{
+        keys::{Keys, private_key},
+        vectors,
+        wechat_pay::KeyMode,
+    };
 
     fn signer(name: &str) -> KeyPair {
         let keys = vectors::read("keys.json");
@@ -114,12 +118,13 @@ mod tests {
     fn only_a_good_seal_verifies_and_a_probe_is_marked() {
         let keys = Keys::generate().expect("keys");
         let verifies = |seal| {
-            let headers = headers(&keys, DateTime::UNIX_EPOCH, b"{}", seal).expect("signed");
+            let signer = Signer::of(&keys, KeyMode::PublicKey, None).expect("a key");
+            let headers = headers(&signer, DateTime::UNIX_EPOCH, b"{}", seal).expect("signed");
             let nonce = headers["wechatpay-nonce"].to_str().expect("text");
             let message = format!("0\n{nonce}\n{{}}\n");
             let signature = headers["wechatpay-signature"].to_str().expect("text");
             let key = keys.platform_key();
-            let key = signature::KeyPair::public_key(key);
+            let key = signature::KeyPair::public_key(&*key);
             (is_signed_by(key, message.as_bytes(), signature), signature.starts_with(PROBE))
         };
         assert_eq!(verifies(Seal::Good), (true, false));

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::config::ConfigError;
-use super::wire::Resource;
+use super::wire::Sealed;
 
 /// Opens what was sealed with the APIv3 key. It only opens: nonces are the provider's.
 pub(super) struct Cipher(LessSafeKey);
@@ -20,7 +20,7 @@ impl Cipher {
     }
 
     /// The plain text, if the tag fits the text, the nonce and the associated data.
-    pub(super) fn open(&self, sealed: &Resource) -> Option<Vec<u8>> {
+    pub(super) fn open(&self, sealed: &Sealed) -> Option<Vec<u8>> {
         let nonce = Nonce::try_assume_unique_for_key(sealed.nonce.as_bytes()).ok()?;
         let aad = Aad::from(sealed.associated_data.as_deref().unwrap_or_default());
         let mut text = STANDARD.decode(&sealed.ciphertext).ok()?;

@@ -10,6 +10,8 @@ use secrecy::SecretString;
 pub struct Config {
     /// Scheme and host, and a path where a proxy or the sandbox needs one; [`Config::BASE_URL`] in life.
     pub base_url: String,
+    /// The same at another place, for when no connection to the first comes about; [`Config::STANDBY_URL`] in life.
+    pub standby_url: Option<String>,
     /// The merchant's number.
     pub mchid: String,
     /// The app that is bound to the merchant.
@@ -18,10 +20,13 @@ pub struct Config {
     pub serial_no: String,
     /// The merchant's private key, `apiclient_key.pem`: PKCS#8 or PKCS#1.
     pub private_key_pem: SecretString,
+    /// The merchant's API certificate, `apiclient_cert.pem`: only to see that serial and key belong to it.
+    pub certificate_pem: Option<String>,
     /// The APIv3 key: 32 bytes, taken as they are.
     pub api_v3_key: SecretString,
     /// The keys that WeChat Pay signs with: the serial of a platform certificate or `PUB_KEY_ID_…`, and
-    /// the public key (SPKI) in PEM. Several at once are normal while keys change.
+    /// the public key (SPKI) in PEM. None: the platform certificates are downloaded. They are looked for, too,
+    /// when something comes signed under one while WeChat Pay moves a merchant from them to its public key.
     pub platform_keys: Vec<(String, String)>,
     /// How long one call may take, retries of a question included.
     pub timeout: Duration,
@@ -33,6 +38,8 @@ pub struct Config {
 impl Config {
     /// The main host. There is no official sandbox of API v3.
     pub const BASE_URL: &'static str = "https://api.mch.weixin.qq.com";
+    /// The host in another region.
+    pub const STANDBY_URL: &'static str = "https://api2.mch.weixin.qq.com";
     /// The gateway deadline.
     pub const TIMEOUT: Duration = Duration::from_secs(8);
 }
@@ -43,6 +50,9 @@ pub enum ConfigError {
     /// Not an address we can call.
     #[error("the base URL {0}; right is https:// and a host, such as https://api.mch.weixin.qq.com")]
     BaseUrl(&'static str),
+    /// Not another address we can call.
+    #[error("the standby URL {0}; right is https:// and a host, such as https://api2.mch.weixin.qq.com")]
+    StandbyUrl(&'static str),
     /// Not a merchant's number.
     #[error("the merchant number is not 1 to 32 digits; right is a number such as 1900000001")]
     MerchantNumber,
@@ -64,9 +74,9 @@ pub enum ConfigError {
     /// Not an APIv3 key.
     #[error("the APIv3 key has {0} bytes; right are exactly 32")]
     ApiV3Key(usize),
-    /// Nothing could be verified.
-    #[error("there is no platform key; right is at least one key of WeChat Pay with its serial or PUB_KEY_ID_…")]
-    NoPlatformKey,
+    /// Serial, key and certificate are not one merchant's.
+    #[error("the merchant's certificate {0}; right is the apiclient_cert.pem of that serial and private key")]
+    Certificate(String),
     /// Not a selector of a key.
     #[error(
         "the platform key's name {0:?} is neither 40 hexadecimal digits (a certificate's serial) nor \
@@ -103,14 +113,14 @@ impl ConfigError {
     pub fn field(&self) -> Option<&'static str> {
         match self {
             Self::BaseUrl(_) => Some("base_url"),
+            Self::StandbyUrl(_) => Some("standby_url"),
+            Self::Certificate(_) => Some("certificate_pem"),
             Self::MerchantNumber => Some("mchid"),
             Self::AppId => Some("appid"),
             Self::MerchantSerial => Some("serial_no"),
             Self::PrivateKey(_) => Some("private_key_pem"),
             Self::ApiV3Key(_) => Some("api_v3_key"),
-            Self::NoPlatformKey | Self::PlatformSerial(_) | Self::PlatformKeyTwice(_) | Self::PlatformKey { .. } => {
-                Some("platform_keys")
-            }
+            Self::PlatformSerial(_) | Self::PlatformKeyTwice(_) | Self::PlatformKey { .. } => Some("platform_keys"),
             Self::WantedKey(_) => Some("wanted_key"),
             Self::Timeout => Some("timeout"),
             Self::HttpClient(_) => None,
@@ -121,15 +131,15 @@ impl ConfigError {
 /// Reads the base URL: http or https, a host, a path at most; no trailing slash comes out.
 ///
 /// Plain http is taken too, for the sandbox; whether it is allowed is for whoever reads the environment.
-pub(super) fn base_url(text: &str) -> Result<Url, ConfigError> {
-    let url = Url::parse(text).map_err(|_| ConfigError::BaseUrl("is not a URL"))?;
+pub(super) fn base_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).map_err(|_| "is not a URL")?;
     let problem = match url.scheme() {
         "http" | "https" if !url.username().is_empty() || url.password().is_some() => Some("carries a user name"),
         "http" | "https" if url.query().is_some() || url.fragment().is_some() => Some("carries a query or fragment"),
         "http" | "https" => None,
         _ => Some("is neither http nor https"),
     };
-    problem.map_or(Ok(url), |problem| Err(ConfigError::BaseUrl(problem)))
+    problem.map_or(Ok(url), Err)
 }
 
 /// Looks at the plain fields; keys are read where they are used.
@@ -156,6 +166,6 @@ pub(super) fn is_key_name(name: &str) -> bool {
     is_certificate_serial(name) || name.strip_prefix("PUB_KEY_ID_").is_some_and(public_key)
 }
 
-fn is_certificate_serial(text: &str) -> bool {
+pub(super) fn is_certificate_serial(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|b| b.is_ascii_hexdigit())
 }

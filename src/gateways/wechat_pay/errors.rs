@@ -19,6 +19,8 @@ pub(super) enum Call {
     Close,
     Refund,
     FindRefund,
+    /// Asking for a bill.
+    Bill,
 }
 
 /// What an error means.
@@ -34,59 +36,90 @@ pub(super) enum Meaning {
     Unknown,
 }
 
-use Call::{Close, Find, FindRefund, Open, Refund};
-use Meaning::{Later, Nothing, Refused};
+use Call::{Bill, Close, Find, FindRefund, Open, Refund};
+use Meaning::{Later, Nothing, Refused, Unknown};
 
-const ALL: &[Call] = &[Open, Find, Close, Refund, FindRefund];
+const ALL: &[Call] = &[Open, Find, Close, Refund, FindRefund, Bill];
 const PAYMENTS: &[Call] = &[Open, Close];
 
-/// Code, status as documented, calls, meaning. The status decides only where absence is claimed.
-const TABLE: &[(&str, u16, &[Call], Meaning)] = &[
+/// One code, and what it means for some calls.
+struct Row {
+    code: &'static str,
+    /// As documented. It decides only where absence is claimed.
+    status: u16,
+    calls: &'static [Call],
+    meaning: Meaning,
+    /// Who says so.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for who reads the table; a test asks that it is said"))]
+    source: &'static str,
+}
+
+const fn row(code: &'static str, status: u16, calls: &'static [Call], meaning: Meaning, source: &'static str) -> Row {
+    Row { code, status, calls, meaning, source }
+}
+
+/// The error lists of the calls.
+const LISTS: &str = "the vendor's lists";
+const OLDER: &str = "older pages of the vendor's";
+const SEEN: &str = "integrators have seen it";
+
+/// Every code that we know. What stands here as unknown is known to say nothing; what does not stand here is
+/// unknown, too.
+const TABLE: &[Row] = &[
     // The request or the merchant's account is wrong: it will not get better by itself.
-    ("PARAM_ERROR", 400, ALL, Refused),
-    ("INVALID_REQUEST", 400, ALL, Refused),
-    ("APPID_MCHID_NOT_MATCH", 400, ALL, Refused),
-    ("MCH_NOT_EXISTS", 400, ALL, Refused),
-    ("SIGN_ERROR", 401, ALL, Refused),
-    ("NO_AUTH", 403, ALL, Refused),
-    ("NOAUTH", 403, ALL, Refused), // older pages
-    ("RULE_LIMIT", 403, ALL, Refused),
-    ("TRADE_ERROR", 403, ALL, Refused),
-    ("ACCOUNTERROR", 403, ALL, Refused), // older pages
+    row("PARAM_ERROR", 400, ALL, Refused, LISTS),
+    row("INVALID_REQUEST", 400, ALL, Refused, LISTS),
+    row("APPID_MCHID_NOT_MATCH", 400, ALL, Refused, LISTS),
+    row("MCH_NOT_EXISTS", 400, ALL, Refused, LISTS), // 404 on refunds
+    row("SIGN_ERROR", 401, ALL, Refused, LISTS),
+    row("NO_AUTH", 403, ALL, Refused, LISTS),
+    row("NOAUTH", 403, ALL, Refused, OLDER),
+    row("RULE_LIMIT", 403, ALL, Refused, LISTS),
+    row("TRADE_ERROR", 403, ALL, Refused, LISTS),
+    row("ACCOUNTERROR", 403, ALL, Refused, OLDER),
     // The order is further than we thought: the caller asks.
-    ("OUT_TRADE_NO_USED", 403, PAYMENTS, Refused),
-    ("ORDERPAID", 400, PAYMENTS, Refused), // integrators; the lists say OUT_TRADE_NO_USED
-    ("ORDER_PAID", 400, PAYMENTS, Refused), // another spelling of it
-    ("ORDER_CLOSED", 400, &[Open], Refused),
-    ("ORDER_CLOSED", 400, &[Close], Nothing),
+    row("OUT_TRADE_NO_USED", 403, PAYMENTS, Refused, LISTS),
+    row("ORDERPAID", 400, PAYMENTS, Refused, SEEN), // where the lists say OUT_TRADE_NO_USED
+    row("ORDER_PAID", 400, PAYMENTS, Refused, SEEN),
+    row("ORDER_CLOSED", 400, &[Open], Refused, LISTS),
+    row("ORDER_CLOSED", 400, &[Close], Nothing, LISTS),
     // Refunds.
-    ("NOT_ENOUGH", 403, &[Refund], Later),
-    ("NOTENOUGH", 403, &[Refund], Later), // older pages
-    ("USER_ACCOUNT_ABNORMAL", 403, &[Refund], Refused),
-    ("TRADE_OVERDUE", 403, &[Refund], Refused), // more than a year after the payment
-    ("REFUND_FEE_MISMATCH", 400, &[Refund], Refused), // the vendor's FAQ: one number, two amounts
-    ("RESOURCE_NOT_EXISTS", 404, &[Refund], Refused),
-    ("ORDER_NOT_EXIST", 404, &[Refund], Refused),
+    row("NOT_ENOUGH", 403, &[Refund], Later, LISTS),
+    row("NOTENOUGH", 403, &[Refund], Later, OLDER),
+    row("USER_ACCOUNT_ABNORMAL", 403, &[Refund], Refused, LISTS),
+    row("TRADE_OVERDUE", 403, &[Refund], Refused, LISTS), // more than a year after the payment
+    row("REFUND_FEE_MISMATCH", 400, &[Refund], Refused, "the vendor's FAQ"), // one number, two amounts
+    row("RESOURCE_NOT_EXISTS", 404, &[Refund], Refused, LISTS),
+    row("ORDER_NOT_EXIST", 404, &[Refund], Refused, LISTS),
     // Absence.
-    ("ORDER_NOT_EXIST", 404, &[Find, Close], Nothing),
-    ("ORDERNOTEXIST", 404, &[Find, Close], Nothing), // older pages
-    ("RESOURCE_NOT_EXISTS", 404, &[FindRefund, Close], Nothing),
+    row("ORDER_NOT_EXIST", 404, &[Find, Close], Nothing, LISTS),
+    row("ORDERNOTEXIST", 404, &[Find, Close], Nothing, OLDER),
+    row("RESOURCE_NOT_EXISTS", 404, &[FindRefund, Close], Nothing, LISTS),
+    row("NO_STATEMENT_EXIST", 400, &[Bill], Nothing, LISTS), // no trades that day
+    row("STATEMENT_CREATING", 400, &[Bill], Later, LISTS),
     // Too fast. A refund may have been accepted all the same; its number makes it safe to send again.
-    ("FREQUENCY_LIMITED", 429, ALL, Later),
-    ("RATELIMIT_EXCEEDED", 429, ALL, Later),
+    row("FREQUENCY_LIMITED", 429, ALL, Later, LISTS),
+    row("RATELIMIT_EXCEEDED", 429, ALL, Later, LISTS),
+    // It may have happened.
+    row("SYSTEM_ERROR", 500, ALL, Unknown, LISTS),
+    row("SERVICE_UNAVAILABLE", 503, ALL, Unknown, LISTS),
+    row("BANKERROR", 500, ALL, Unknown, OLDER),
+    row("OPENID_MISMATCH", 500, ALL, Unknown, OLDER),
+    row("INVALID_TRANSACTIONID", 500, ALL, Unknown, OLDER),
+    row("USERPAYING", 202, ALL, Unknown, OLDER),
 ];
 
 /// Sorts one error: the code first, the status second, the message never.
 pub(super) fn meaning(call: Call, status: StatusCode, code: Option<&str>) -> Meaning {
-    let listed = |row: &&(&str, u16, &[Call], Meaning)| Some(row.0) == code && row.2.contains(&call);
+    let listed = |row: &&Row| Some(row.code) == code && row.calls.contains(&call);
     if status == StatusCode::TOO_MANY_REQUESTS {
         return Later;
     }
     match TABLE.iter().find(listed) {
-        _ if !status.is_client_error() => Meaning::Unknown,
-        Some((_, documented, _, Nothing)) if status.as_u16() != *documented => Meaning::Unknown,
-        Some((.., meaning)) => *meaning,
-        None => Meaning::Unknown,
+        _ if !status.is_client_error() => Unknown,
+        Some(row) if row.meaning == Nothing && status.as_u16() != row.status => Unknown,
+        Some(row) => row.meaning,
+        None => Unknown,
     }
 }
 
@@ -115,7 +148,7 @@ impl ErrorAnswer {
             Nothing => Ok(()),
             Refused => Err(GatewayError::Refused(self.refusal())),
             Later => Err(GatewayError::Later(self.refusal())),
-            Meaning::Unknown => Err(self.unknown()),
+            Unknown => Err(self.unknown()),
         }
     }
 
@@ -148,54 +181,69 @@ mod tests {
 
     #[test]
     fn every_error_is_sorted_by_what_may_be_done_next() {
-        use Meaning::Unknown;
-        // code, status → open, find, close, refund, find_refund
-        let cases: &[(&str, u16, [Meaning; 5])] = &[
-            ("PARAM_ERROR", 400, [Refused, Refused, Refused, Refused, Refused]),
-            ("INVALID_REQUEST", 400, [Refused, Refused, Refused, Refused, Refused]),
-            ("APPID_MCHID_NOT_MATCH", 400, [Refused, Refused, Refused, Refused, Refused]),
-            ("MCH_NOT_EXISTS", 400, [Refused, Refused, Refused, Refused, Refused]),
-            ("MCH_NOT_EXISTS", 404, [Refused, Refused, Refused, Refused, Refused]),
-            ("SIGN_ERROR", 401, [Refused, Refused, Refused, Refused, Refused]),
-            ("NO_AUTH", 403, [Refused, Refused, Refused, Refused, Refused]),
-            ("NOAUTH", 403, [Refused, Refused, Refused, Refused, Refused]),
-            ("RULE_LIMIT", 403, [Refused, Refused, Refused, Refused, Refused]),
-            ("TRADE_ERROR", 403, [Refused, Refused, Refused, Refused, Refused]),
-            ("OUT_TRADE_NO_USED", 403, [Refused, Unknown, Refused, Unknown, Unknown]),
-            ("ORDERPAID", 400, [Refused, Unknown, Refused, Unknown, Unknown]),
-            ("ORDER_PAID", 400, [Refused, Unknown, Refused, Unknown, Unknown]),
-            ("ORDER_CLOSED", 400, [Refused, Unknown, Nothing, Unknown, Unknown]),
-            ("USER_ACCOUNT_ABNORMAL", 403, [Unknown, Unknown, Unknown, Refused, Unknown]),
-            ("NOT_ENOUGH", 403, [Unknown, Unknown, Unknown, Later, Unknown]),
-            ("NOTENOUGH", 403, [Unknown, Unknown, Unknown, Later, Unknown]),
-            ("ORDER_NOT_EXIST", 404, [Unknown, Nothing, Nothing, Refused, Unknown]),
-            ("ORDERNOTEXIST", 404, [Unknown, Nothing, Nothing, Unknown, Unknown]),
-            ("RESOURCE_NOT_EXISTS", 404, [Unknown, Unknown, Nothing, Refused, Nothing]),
-            ("FREQUENCY_LIMITED", 429, [Later, Later, Later, Later, Later]),
-            ("RATELIMIT_EXCEEDED", 429, [Later, Later, Later, Later, Later]),
-            ("", 429, [Later, Later, Later, Later, Later]),
+        // code, status → open, find, close, refund, find_refund, bill
+        let cases: &[(&str, u16, [Meaning; 6])] = &[
+            ("PARAM_ERROR", 400, [Refused, Refused, Refused, Refused, Refused, Refused]),
+            ("INVALID_REQUEST", 400, [Refused, Refused, Refused, Refused, Refused, Refused]),
+            ("APPID_MCHID_NOT_MATCH", 400, [Refused, Refused, Refused, Refused, Refused, Refused]),
+            ("MCH_NOT_EXISTS", 400, [Refused, Refused, Refused, Refused, Refused, Refused]),
+            ("MCH_NOT_EXISTS", 404, [Refused, Refused, Refused, Refused, Refused, Refused]),
+            ("SIGN_ERROR", 401, [Refused, Refused, Refused, Refused, Refused, Refused]),
+            ("NO_AUTH", 403, [Refused, Refused, Refused, Refused, Refused, Refused]),
+            ("NOAUTH", 403, [Refused, Refused, Refused, Refused, Refused, Refused]),
+            ("RULE_LIMIT", 403, [Refused, Refused, Refused, Refused, Refused, Refused]),
+            ("TRADE_ERROR", 403, [Refused, Refused, Refused, Refused, Refused, Refused]),
+            ("OUT_TRADE_NO_USED", 403, [Refused, Unknown, Refused, Unknown, Unknown, Unknown]),
+            ("ORDERPAID", 400, [Refused, Unknown, Refused, Unknown, Unknown, Unknown]),
+            ("ORDER_PAID", 400, [Refused, Unknown, Refused, Unknown, Unknown, Unknown]),
+            ("ORDER_CLOSED", 400, [Refused, Unknown, Nothing, Unknown, Unknown, Unknown]),
+            ("USER_ACCOUNT_ABNORMAL", 403, [Unknown, Unknown, Unknown, Refused, Unknown, Unknown]),
+            ("NOT_ENOUGH", 403, [Unknown, Unknown, Unknown, Later, Unknown, Unknown]),
+            ("NOTENOUGH", 403, [Unknown, Unknown, Unknown, Later, Unknown, Unknown]),
+            ("ORDER_NOT_EXIST", 404, [Unknown, Nothing, Nothing, Refused, Unknown, Unknown]),
+            ("ORDERNOTEXIST", 404, [Unknown, Nothing, Nothing, Unknown, Unknown, Unknown]),
+            ("RESOURCE_NOT_EXISTS", 404, [Unknown, Unknown, Nothing, Refused, Nothing, Unknown]),
+            ("FREQUENCY_LIMITED", 429, [Later, Later, Later, Later, Later, Later]),
+            ("RATELIMIT_EXCEEDED", 429, [Later, Later, Later, Later, Later, Later]),
+            ("", 429, [Later, Later, Later, Later, Later, Later]),
             // The code goes before the status …
-            ("FREQUENCY_LIMITED", 403, [Later, Later, Later, Later, Later]),
-            ("NOT_ENOUGH", 400, [Unknown, Unknown, Unknown, Later, Unknown]),
+            ("FREQUENCY_LIMITED", 403, [Later, Later, Later, Later, Later, Later]),
+            ("NOT_ENOUGH", 400, [Unknown, Unknown, Unknown, Later, Unknown, Unknown]),
             // … but absence needs both, and a 5xx never says anything definite.
-            ("ORDER_NOT_EXIST", 400, [Unknown, Unknown, Unknown, Refused, Unknown]),
-            ("", 404, [Unknown; 5]),
-            ("PARAM_ERROR", 500, [Unknown; 5]),
-            ("ORDER_NOT_EXIST", 503, [Unknown; 5]),
-            ("SYSTEM_ERROR", 500, [Unknown; 5]),
-            ("BANKERROR", 500, [Unknown; 5]),
-            ("SERVICE_UNAVAILABLE", 503, [Unknown; 5]),
-            ("", 502, [Unknown; 5]),
-            ("PARAM_ERROR", 302, [Unknown; 5]),
-            ("SOMETHING_NEW", 400, [Unknown; 5]),
-            ("SOMETHING_NEW", 403, [Unknown; 5]),
-            ("", 400, [Unknown; 5]),
+            ("ORDER_NOT_EXIST", 400, [Unknown, Unknown, Unknown, Refused, Unknown, Unknown]),
+            ("", 404, [Unknown; 6]),
+            ("PARAM_ERROR", 500, [Unknown; 6]),
+            ("ORDER_NOT_EXIST", 503, [Unknown; 6]),
+            ("SYSTEM_ERROR", 500, [Unknown; 6]),
+            ("BANKERROR", 500, [Unknown; 6]),
+            ("SERVICE_UNAVAILABLE", 503, [Unknown; 6]),
+            ("SERVICE_UNAVAILABLE", 502, [Unknown; 6]),
+            ("OPENID_MISMATCH", 500, [Unknown; 6]),
+            ("INVALID_TRANSACTIONID", 500, [Unknown; 6]),
+            ("USERPAYING", 202, [Unknown; 6]),
+            ("", 202, [Unknown; 6]),
+            ("NO_STATEMENT_EXIST", 400, [Unknown, Unknown, Unknown, Unknown, Unknown, Nothing]),
+            ("NO_STATEMENT_EXIST", 404, [Unknown; 6]),
+            ("STATEMENT_CREATING", 400, [Unknown, Unknown, Unknown, Unknown, Unknown, Later]),
+            ("TRADE_OVERDUE", 403, [Unknown, Unknown, Unknown, Refused, Unknown, Unknown]),
+            ("REFUND_FEE_MISMATCH", 400, [Unknown, Unknown, Unknown, Refused, Unknown, Unknown]),
+            ("ACCOUNTERROR", 403, [Refused; 6]),
+            ("", 502, [Unknown; 6]),
+            ("PARAM_ERROR", 302, [Unknown; 6]),
+            ("SOMETHING_NEW", 400, [Unknown; 6]),
+            ("SOMETHING_NEW", 403, [Unknown; 6]),
+            ("", 400, [Unknown; 6]),
         ];
         for (code, status, expected) in cases {
             let status = StatusCode::from_u16(*status).unwrap();
             let code = Some(*code).filter(|code| !code.is_empty());
-            let got = [Open, Find, Close, Refund, FindRefund].map(|call| meaning(call, status, code));
+            let got = [Open, Find, Close, Refund, FindRefund, Bill].map(|call| meaning(call, status, code));
             assert_eq!(&got, expected, "{code:?} {status}");
+        }
+        // Every row of the table is one of the cases, under its own status, and says where it comes from.
+        for row in TABLE {
+            let tried = cases.iter().any(|(code, status, _)| *code == row.code && *status == row.status);
+            assert!(tried && !row.source.is_empty(), "{} {}", row.code, row.status);
         }
     }
 

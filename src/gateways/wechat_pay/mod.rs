@@ -15,6 +15,9 @@ use crate::payments::ports::{
     Opened, RefundRequest,
 };
 
+mod bill;
+mod certificate;
+mod certificates;
 mod cipher;
 mod client;
 mod config;
@@ -31,7 +34,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) mod vectors;
 
-use cipher::Cipher;
+pub use bill::{FundAccount, FundFlow, FundFlowStream};
 use client::{Answer, Client};
 pub use config::{Config, ConfigError};
 use errors::Call;
@@ -44,19 +47,42 @@ const REASON_LIMIT: usize = 80;
 /// The connector of one merchant.
 pub struct WechatPay {
     account: Account,
-    client: Client,
-    cipher: Cipher,
+    client: Arc<Client>,
     clock: Arc<dyn Clock>,
 }
 
 impl WechatPay {
-    /// Reads and checks everything in `config`; calls nobody.
+    /// Reads and checks everything in `config`. Waits for nobody; without a platform key, the certificates are
+    /// asked for in the background.
     pub fn new(config: Config, clock: Arc<dyn Clock>) -> Result<Self, ConfigError> {
         config::check(&config)?;
-        let cipher = Cipher::new(&config.api_v3_key)?;
-        let client = Client::new(&config, clock.clone())?;
+        let client = Arc::new(Client::new(&config, clock.clone())?);
+        if config.platform_keys.is_empty() {
+            client.download_in_background();
+        }
         let Config { mchid, appid, .. } = config;
-        Ok(Self { account: Account { mchid, appid }, client, cipher, clock })
+        Ok(Self { account: Account { mchid, appid }, client, clock })
+    }
+
+    /// What became of a payment, by WeChat Pay's own number of it (`transaction_id`), and our number of it.
+    /// `None`: WeChat Pay has no such number.
+    pub async fn find_transaction(&self, id: &str) -> Result<Option<(String, GatewayPayment)>, GatewayError> {
+        if !(1..=32).contains(&id.len()) || !id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Ok(None);
+        }
+        let target = format!("/v3/pay/transactions/id/{id}?mchid={}", self.account.mchid);
+        match self.client.get(&target).await? {
+            Answer::Verified(answer) => {
+                translate::transaction(&answer, &self.account, id).map(Some).map_err(unreadable)
+            }
+            Answer::Error(error) => error.nothing_there(Call::Find).map(|()| None),
+        }
+    }
+
+    /// How the merchant's money at WeChat Pay moved on one day (Asia/Shanghai), as [`Gateway::bill`] gives its
+    /// trades.
+    pub async fn fund_flow(&self, day: Date, account: FundAccount) -> Result<FundFlowStream, GatewayError> {
+        bill::fund_flow(&self.client, day, account).await
     }
 }
 
@@ -138,12 +164,12 @@ impl Gateway for WechatPay {
         body: &[u8],
         now: Timestamp,
     ) -> Result<Notification, NotificationError> {
-        let Self { account, client, cipher, .. } = self;
-        notification::Reader { verifier: &client.verifier, cipher, account }.read(headers, body, now)
+        let Self { account, client, .. } = self;
+        notification::Reader { client, account }.read(headers, body, now)
     }
 
-    async fn bill(&self, _: Date) -> Result<BillStream, GatewayError> {
-        Err(GatewayError::NotSent("bills are not read yet".to_owned()))
+    async fn bill(&self, day: Date) -> Result<BillStream, GatewayError> {
+        bill::trade(&self.client, &self.account, day).await
     }
 }
 

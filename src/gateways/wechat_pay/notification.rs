@@ -3,12 +3,14 @@
 //! Source: WeChat Pay API v3, payment and refund notifications. The order of the checks is fixed: nothing
 //! of the body is read before its signature fits.
 
+use std::sync::Arc;
+
 use domain::Timestamp;
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::cipher::Cipher;
-use super::signature::{Signed, Verifier};
+use super::client::Client;
+use super::signature::{SignatureError, Signed};
 use super::translate::{Account, evidence, is_paid, refund_as};
 use super::wire::{Envelope, Refund, Trade};
 use crate::payments::ports::{News, Notification, NotificationError};
@@ -20,8 +22,7 @@ const ID_LIMIT: usize = 64;
 
 /// Everything that reading takes.
 pub(super) struct Reader<'a> {
-    pub verifier: &'a Verifier,
-    pub cipher: &'a Cipher,
+    pub client: &'a Arc<Client>,
     pub account: &'a Account,
 }
 
@@ -36,11 +37,19 @@ impl Reader<'_> {
         if body.len() > BODY_LIMIT {
             return invalid("the body is longer than 64 KiB");
         }
-        self.verifier
-            .verify(Signed::Notification, headers, body, now)
-            .map_err(|why| NotificationError::Invalid(why.reason()))?;
+        self.client.verifier.verify(Signed::Notification, headers, body, now).map_err(|why| {
+            // We have no time to wait for it; the provider repeats what is refused.
+            if why == SignatureError::UnknownCertificate {
+                self.client.download_in_background();
+            }
+            NotificationError::Invalid(why.reason())
+        })?;
         let envelope = envelope(body)?;
-        let text = self.cipher.open(&envelope.resource).ok_or(NotificationError::Invalid("it does not decrypt"))?;
+        let text = self
+            .client
+            .cipher
+            .open(&envelope.resource.sealed)
+            .ok_or(NotificationError::Invalid("it does not decrypt"))?;
         let facts: Value =
             serde_json::from_slice(&text).map_err(|_| NotificationError::Invalid("what was decrypted is no JSON"))?;
         let Envelope { id, event_type, .. } = envelope;
@@ -76,7 +85,7 @@ fn envelope(body: &[u8]) -> Result<Envelope, NotificationError> {
     if envelope.resource_type != "encrypt-resource" {
         return invalid("the resource is not encrypted");
     }
-    if envelope.resource.algorithm != "AEAD_AES_256_GCM" {
+    if envelope.resource.sealed.algorithm != "AEAD_AES_256_GCM" {
         return invalid("the algorithm is not AEAD_AES_256_GCM");
     }
     let family = envelope.event_type.split('.').next().unwrap_or_default();

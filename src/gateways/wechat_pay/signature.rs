@@ -3,6 +3,7 @@
 //! Source: WeChat Pay API v3, "signature generation" and "signature verification", and the official SDKs.
 
 use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::rand::{self, SystemRandom};
@@ -16,7 +17,8 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{PrivateKeyDer, SubjectPublicKeyInfoDer};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::config::{ConfigError, is_key_name};
+use super::certificates::Certificates;
+use super::config::{ConfigError, is_certificate_serial, is_key_name};
 
 /// The one algorithm: scheme of `Authorization` and value of `Wechatpay-Signature-Type`.
 pub(super) const ALGORITHM: &str = "WECHATPAY2-SHA256-RSA2048";
@@ -36,7 +38,7 @@ impl Signer {
     /// Reads the merchant's key: PKCS#8 or PKCS#1 in PEM, at least 2048 bits.
     pub(super) fn new(mchid: &str, serial_no: &str, pem: &SecretString) -> Result<Self, ConfigError> {
         let der = PrivateKeyDer::from_pem_slice(pem.expose_secret().as_bytes())
-            .map_err(|_| ConfigError::PrivateKey("is not a private key in PEM"))?;
+            .map_err(|_| ConfigError::PrivateKey(what_it_is(pem.expose_secret(), "is not a private key in PEM")))?;
         let key = match &der {
             PrivateKeyDer::Pkcs8(der) => RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()),
             PrivateKeyDer::Pkcs1(der) => RsaKeyPair::from_der(der.secret_pkcs1_der()),
@@ -47,6 +49,11 @@ impl Signer {
             _ => ConfigError::PrivateKey("is damaged or not an RSA key"),
         })?;
         Ok(Self { mchid: mchid.to_owned(), serial_no: serial_no.to_owned(), key })
+    }
+
+    /// The public half, as PKCS#1 in DER.
+    pub(super) fn public_key(&self) -> &[u8] {
+        aws_lc_rs::signature::KeyPair::public_key(&self.key).as_ref()
     }
 
     /// The `Authorization` of one attempt; another attempt needs another. `target` is path and query as
@@ -112,6 +119,8 @@ pub(super) enum SignatureError {
     Timestamp,
     Stale,
     UnknownKey,
+    /// A name that a certificate may have which we have not seen yet.
+    UnknownCertificate,
     Probe,
     Wrong,
 }
@@ -124,6 +133,7 @@ impl SignatureError {
             Self::Timestamp => "the timestamp is not a number of seconds",
             Self::Stale => "the timestamp is 300 s or more away from our clock",
             Self::UnknownKey => "signed with a key that is not configured",
+            Self::UnknownCertificate => "signed under a certificate that we do not know",
             Self::Probe => "a signature probe, wrong on purpose",
             Self::Wrong => "the signature does not fit",
         }
@@ -131,28 +141,57 @@ impl SignatureError {
 }
 
 /// Verifies with the key that the sender names, and never with another.
-pub(super) struct Verifier(HashMap<String, ParsedPublicKey>);
+pub(super) struct Verifier {
+    configured: HashMap<String, ParsedPublicKey>,
+    /// Replaced as a whole while others verify.
+    certificates: RwLock<Arc<Certificates>>,
+}
 
 impl Verifier {
-    /// Reads the keys of WeChat Pay; at least one.
+    /// Reads the keys that are configured; with none, nothing verifies before certificates are there.
     pub(super) fn new(keys: &[(String, String)]) -> Result<Self, ConfigError> {
-        let mut known = HashMap::new();
+        let mut configured = HashMap::new();
         for (serial, pem) in keys {
             if !is_key_name(serial) {
                 return Err(ConfigError::PlatformSerial(serial.clone()));
             }
             let key =
                 public_key(pem).map_err(|problem| ConfigError::PlatformKey { serial: serial.clone(), problem })?;
-            if known.insert(serial.to_ascii_uppercase(), key).is_some() {
+            if configured.insert(serial.to_ascii_uppercase(), key).is_some() {
                 return Err(ConfigError::PlatformKeyTwice(serial.clone()));
             }
         }
-        if known.is_empty() { Err(ConfigError::NoPlatformKey) } else { Ok(Self(known)) }
+        Ok(Self { configured, certificates: RwLock::default() })
     }
 
-    /// Whether a key has this name; case does not matter.
+    /// With these certificates alone.
+    pub(super) fn of(certificates: Certificates) -> Self {
+        Self { configured: HashMap::new(), certificates: RwLock::new(Arc::new(certificates)) }
+    }
+
+    /// The certificates again.
+    pub(super) fn into_certificates(self) -> Certificates {
+        let certificates = self.certificates.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Arc::into_inner(certificates).unwrap_or_default()
+    }
+
+    /// Takes these certificates in the place of those that were there.
+    pub(super) fn replace(&self, certificates: Certificates) {
+        *self.certificates.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(certificates);
+    }
+
+    fn certificates(&self) -> Arc<Certificates> {
+        self.certificates.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether anything can be verified at this moment.
+    pub(super) fn has_keys(&self, now: Timestamp) -> bool {
+        !self.configured.is_empty() || self.certificates().values().any(|certificate| certificate.is_valid(now))
+    }
+
+    /// Whether a key of this name is configured; case does not matter.
     pub(super) fn knows(&self, serial: &str) -> bool {
-        self.0.contains_key(&serial.to_ascii_uppercase())
+        self.configured.contains_key(&serial.to_ascii_uppercase())
     }
 
     /// Says that exactly these bytes were signed by WeChat Pay, not long ago.
@@ -176,7 +215,12 @@ impl Verifier {
         if seconds(timestamp)?.abs_diff(now.timestamp()) >= TOLERANCE_SECONDS {
             return Err(SignatureError::Stale);
         }
-        let key = self.0.get(&serial.to_ascii_uppercase()).ok_or(SignatureError::UnknownKey)?;
+        let (certificates, named) = (self.certificates(), serial.to_ascii_uppercase());
+        let of_certificate = || certificates.get(&named).filter(|one| one.is_valid(now)).map(|one| &one.key);
+        let Some(key) = self.configured.get(&named).or_else(of_certificate) else {
+            let certificate = is_certificate_serial(serial);
+            return Err(if certificate { SignatureError::UnknownCertificate } else { SignatureError::UnknownKey });
+        };
         if signature.starts_with(PROBE) {
             return Err(SignatureError::Probe);
         }
@@ -192,12 +236,33 @@ fn public_key(pem: &str) -> Result<ParsedPublicKey, &'static str> {
     if pem.contains("BEGIN CERTIFICATE") {
         return Err("is a certificate (`openssl x509 -noout -pubkey` prints its key)");
     }
-    let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).map_err(|_| "is not a public key in PEM")?;
-    let bits = PublicKey::from_der(&der).map_err(|_| "is damaged or not an RSA key")?.modulus_len() * 8;
+    let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes())
+        .map_err(|_| what_it_is(pem, "is not a public key in PEM"))?;
+    parsed_key(&der)
+}
+
+/// A key (SPKI in DER) that signatures may be verified with.
+pub(super) fn parsed_key(der: &[u8]) -> Result<ParsedPublicKey, &'static str> {
+    let bits = PublicKey::from_der(der).map_err(|_| "is damaged or not an RSA key")?.modulus_len() * 8;
     if !(2048..=8192).contains(&bits) {
         return Err("has fewer than 2048 or more than 8192 bits");
     }
-    ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, &der).map_err(|_| "is damaged or not an RSA key")
+    ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der).map_err(|_| "is damaged or not an RSA key")
+}
+
+/// Names what was given in the place of a key, where that can be told.
+fn what_it_is(pem: &str, otherwise: &'static str) -> &'static str {
+    let labels = [
+        ("BEGIN CERTIFICATE", "is a certificate"),
+        ("BEGIN PUBLIC KEY", "is a public key"),
+        ("BEGIN RSA PUBLIC KEY", "is a public key of another form (PKCS#1)"),
+        ("BEGIN ENCRYPTED PRIVATE KEY", "is locked with a password (`openssl pkcs8 -topk8 -nocrypt` takes it off)"),
+        ("PRIVATE KEY", "is a private key"),
+    ];
+    labels
+        .iter()
+        .find(|(label, _)| pem.contains(label) && !otherwise.contains(&label.to_lowercase()))
+        .map_or(otherwise, |(_, what)| what)
 }
 
 /// The header's value; two of one name are as bad as none, for nobody says which was meant.
@@ -279,7 +344,7 @@ mod tests {
             let why = match (text(&case["id"]), text(&case["expect"])) {
                 ("signtest_probe", "bad_signature") => SignatureError::Probe,
                 (_, "bad_signature") => SignatureError::Wrong,
-                (_, "unknown_serial") => SignatureError::UnknownKey,
+                (_, "unknown_serial") => SignatureError::UnknownCertificate,
                 (_, "missing_header") => SignatureError::Headers,
                 ("stale_timestamp" | "future_timestamp", _) => SignatureError::Stale,
                 (id, other) => panic!("{id} expects {other}"),

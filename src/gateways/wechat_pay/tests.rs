@@ -15,10 +15,14 @@ use super::vectors::{self, EC_PRIVATE_KEY, EC_PUBLIC_KEY, WEAK_PRIVATE_KEY, WEAK
 use super::*;
 use crate::payments::ports::GatewayRefundState;
 
+mod bills;
+mod certificates;
+mod standby;
+
 /// A request as it arrived.
 type Asked = (http::request::Parts, Vec<u8>);
 
-/// A provider that gives the same answer to everything and remembers what it was asked.
+/// A provider that answers by a script and remembers what it was asked.
 struct Provider {
     url: String,
     asked: Arc<AtomicUsize>,
@@ -27,6 +31,11 @@ struct Provider {
 
 impl Provider {
     async fn start(answer: impl Fn() -> Response + Clone + Send + Sync + 'static) -> Self {
+        Self::answers(move |_| answer()).await
+    }
+
+    /// Answers by path and query.
+    async fn answers(answer: impl Fn(&str) -> Response + Clone + Send + Sync + 'static) -> Self {
         let asked = Arc::new(AtomicUsize::new(0));
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (count, keep) = (asked.clone(), requests.clone());
@@ -34,8 +43,9 @@ impl Provider {
             count.fetch_add(1, Ordering::SeqCst);
             let (parts, body) = request.into_parts();
             let body = axum::body::to_bytes(body, 1 << 20).await.unwrap().to_vec();
+            let target = parts.uri.to_string();
             keep.lock().unwrap().push((parts, body));
-            answer()
+            answer(&target)
         });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -60,6 +70,11 @@ impl Provider {
 
     fn connector(&self) -> WechatPay {
         vectors::wechat_pay(&self.url)
+    }
+
+    /// How often a path that begins so was asked for.
+    fn asked_for(&self, path: &str) -> usize {
+        self.requests.lock().unwrap().iter().filter(|(parts, _)| parts.uri.path().starts_with(path)).count()
     }
 
     fn asked(&self) -> usize {
@@ -246,6 +261,45 @@ async fn reading_stops_at_the_limit() {
     }
 }
 
+/// A megabyte that comes as a kilobyte: nothing is unpacked, so the signature does not fit what came.
+#[tokio::test]
+async fn a_packed_answer_stays_packed() {
+    let bomb = {
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut packer, &vec![b' '; 1 << 20]).unwrap();
+        packer.finish().unwrap()
+    };
+    let provider = Provider::start(move || {
+        let mut response = plain(200, bomb.clone());
+        response.headers_mut().extend(vectors::signed(&vec![b' '; 1 << 20]));
+        response.headers_mut().insert("content-encoding", http::HeaderValue::from_static("gzip"));
+        response
+    })
+    .await;
+    assert_eq!(unknown(provider.connector().find(&vectors::payment()).await), "200 OK, but the signature does not fit");
+}
+
+/// Asked by WeChat Pay's own number.
+#[tokio::test]
+async fn a_transaction_is_found_by_its_number_or_is_not_there() {
+    let id = "4200000000202601011234567890";
+    let answer = json!({
+        "out_trade_no": "pay_00000000000000000000000001", "transaction_id": id, "trade_state": "SUCCESS",
+        "mchid": "1900000001", "success_time": "2026-01-01T08:00:05+08:00", "amount": {"total": 100},
+    });
+    let provider = Provider::signs(200, answer).await;
+    let (number, found) = provider.connector().find_transaction(id).await.unwrap().unwrap();
+    assert_eq!(number, "pay_00000000000000000000000001");
+    assert!(matches!(found, GatewayPayment::Paid(evidence) if evidence.transaction_id == id));
+    assert_eq!(provider.asked_for("/v3/pay/transactions/id/4200000000202601011234567890"), 1);
+    // An answer about another one, and what is no number at all.
+    unknown(provider.connector().find_transaction("4200000000202601011234567891").await);
+    assert_eq!(provider.connector().find_transaction("../../x").await.unwrap(), None);
+    assert_eq!(provider.asked(), 2);
+    let nobody = Provider::refuses(404, "ORDER_NOT_EXIST").await;
+    assert_eq!(nobody.connector().find_transaction(id).await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn no_connection_means_not_sent() {
     // Bound and dropped: nobody listens there.
@@ -293,11 +347,25 @@ fn a_wrong_configuration_says_what_would_be_right() {
         (Config { appid: String::new(), ..good() }, "appid", "right is an id"),
         (Config { serial_no: "5157F0".into(), ..good() }, "serial_no", "40 hexadecimal digits"),
         (Config { private_key_pem: "MIIE".into(), ..good() }, "private_key_pem", "is not a private key in PEM"),
-        (Config { private_key_pem: spki.as_str().into(), ..good() }, "private_key_pem", "is not a private key in PEM"),
+        (Config { private_key_pem: spki.as_str().into(), ..good() }, "private_key_pem", "is a public key"),
         (Config { private_key_pem: WEAK_PRIVATE_KEY.into(), ..good() }, "private_key_pem", "fewer than 2048 bits"),
         (Config { private_key_pem: EC_PRIVATE_KEY.into(), ..good() }, "private_key_pem", "not an RSA key"),
         (Config { api_v3_key: "short".into(), ..good() }, "api_v3_key", "has 5 bytes; right are exactly 32"),
-        (Config { platform_keys: vec![], ..good() }, "platform_keys", "at least one key"),
+        (Config { private_key_pem: certificate.into(), ..good() }, "private_key_pem", "is a certificate"),
+        (Config { standby_url: Some("api2".into()), ..good() }, "standby_url", "is not a URL"),
+        (Config { standby_url: Some("http://h".into()), ..good() }, "standby_url", "scheme"),
+        (Config { certificate_pem: Some(spki.clone()), ..good() }, "certificate_pem", "is not a certificate in PEM"),
+        (Config { certificate_pem: Some(certificate.into()), ..good() }, "certificate_pem", "has the serial 3775B6"),
+        (
+            Config { certificate_pem: Some(certificate.into()), serial_no: serial.clone(), ..good() },
+            "certificate_pem",
+            "does not belong to the private key",
+        ),
+        (
+            Config { private_key_pem: text(&keys["wechat"]["platform_cert_1"]["private_pkcs8_pem"]).into(), ..good() },
+            "certificate_pem",
+            "does not belong to the private key",
+        ),
         (platform("PUB_KEY_ID_", &spki), "platform_keys", "PUB_KEY_ID_ and digits"),
         (platform(&serial, "MIIB"), "platform_keys", "is not a public key in PEM"),
         (platform(&serial, certificate), "platform_keys", "is a certificate"),

@@ -33,15 +33,33 @@ pub(super) fn payment(body: &[u8], account: &Account, asked: &PaymentId) -> Resu
     if trade.out_trade_no != asked.as_str() {
         return Err("the answer is about another payment");
     }
+    state(&trade, account)
+}
+
+/// Reads a verified answer about the transaction that we asked for: our number of it, and where it stands.
+pub(super) fn transaction(
+    body: &[u8],
+    account: &Account,
+    asked: &str,
+) -> Result<(String, GatewayPayment), &'static str> {
+    let trade: Trade = serde_json::from_slice(body).map_err(|_| "the answer is not a payment")?;
+    if trade.transaction_id.as_deref() != Some(asked) {
+        return Err("the answer is about another transaction");
+    }
+    let state = state(&trade, account)?;
+    Ok((trade.out_trade_no, state))
+}
+
+fn state(trade: &Trade, account: &Account) -> Result<GatewayPayment, &'static str> {
     if account.foreign(trade.mchid.as_deref(), trade.appid.as_deref()).is_some() {
         return Err("the answer is about another merchant or app");
     }
     match trade.trade_state.as_str() {
-        state if is_paid(state) => evidence(&trade).map(GatewayPayment::Paid),
+        state if is_paid(state) => evidence(trade).map(GatewayPayment::Paid),
         "NOTPAY" | "USERPAYING" | "ACCEPT" => Ok(GatewayPayment::Open),
         "CLOSED" | "REVOKED" => Ok(GatewayPayment::Closed),
         "PAYERROR" => Ok(GatewayPayment::Failed(
-            trade.trade_state_desc.map_or_else(|| "PAYERROR".to_owned(), |sentence| printable(&sentence)),
+            trade.trade_state_desc.as_deref().map_or_else(|| "PAYERROR".to_owned(), printable),
         )),
         _ => Err("the answer has an unknown trade_state"),
     }

@@ -42,6 +42,10 @@ vectors! {
     response_verify, "wechat-response-verify.json";
     /// Signed and encrypted notifications.
     notify, "wechat-notify.json";
+    /// The list of certificates.
+    certificates, "wechat-certificates.json";
+    /// Bills, as files.
+    bill, "wechat-bill.json";
     /// What the payer's side is handed.
     client_paysign, "wechat-client-paysign.json";
 }
@@ -118,10 +122,12 @@ pub fn config(base_url: &str) -> Config {
     };
     Config {
         base_url: base_url.to_owned(),
+        standby_url: None,
         mchid: text(&keys["mchid"]).to_owned(),
         appid: text(&keys["appid"]).to_owned(),
         serial_no: text(&keys["merchant"]["serial_no"]).to_owned(),
         private_key_pem: text(&keys["merchant"]["private_pkcs8_pem"]).into(),
+        certificate_pem: Some(text(&keys["merchant"]["certificate_pem"]).to_owned()),
         api_v3_key: text(&keys["apiv3_key"]).into(),
         platform_keys: vec![
             platform("platform_cert_1", "serial_no"),
@@ -192,19 +198,24 @@ pub fn headers(listed: &Value) -> HeaderMap {
 
 /// The headers with which WeChat Pay would send this body at [`NOW`], signed with its first certificate.
 pub fn signed(body: &[u8]) -> HeaderMap {
-    let key = &keys()["wechat"]["platform_cert_1"];
+    signed_by("platform_cert_1", now(), body)
+}
+
+/// The same with another of its keys, at another time.
+pub fn signed_by(key: &str, at: Timestamp, body: &[u8]) -> HeaderMap {
+    let key = &keys()["wechat"][key];
     let der = PrivatePkcs8KeyDer::from_pem_slice(text(&key["private_pkcs8_pem"]).as_bytes()).unwrap();
     let pair = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap();
-    let mut message = format!("{NOW}\nnonce\n").into_bytes();
+    let mut message = format!("{}\nnonce\n", at.timestamp()).into_bytes();
     message.extend_from_slice(body);
     message.push(b'\n');
     let mut signature = vec![0; pair.public_modulus_len()];
     pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), &message, &mut signature).unwrap();
     headers(&serde_json::json!({
-        "Wechatpay-Timestamp": NOW.to_string(),
+        "Wechatpay-Timestamp": at.timestamp().to_string(),
         "Wechatpay-Nonce": "nonce",
         "Wechatpay-Signature": STANDARD.encode(signature),
         "Wechatpay-Signature-Type": super::signature::ALGORITHM,
-        "Wechatpay-Serial": text(&key["serial_no"]),
+        "Wechatpay-Serial": text(key.get("serial_no").unwrap_or(&key["public_key_id"])),
     }))
 }

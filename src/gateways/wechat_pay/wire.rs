@@ -1,7 +1,7 @@
 //! The provider's JSON as documented, no logic. Fields that we do not read are left out: the provider
 //! adds fields at any time, so unknown ones are passed over.
 //!
-//! Source: WeChat Pay API v3, direct merchant: prepay, query, close, refund, notifications. Money is whole
+//! Source: WeChat Pay API v3, direct merchant: prepay, query, close, refund, notifications, certificates, bills. Money is whole
 //! fen, moments are RFC 3339 with an offset.
 
 use serde::{Deserialize, Serialize};
@@ -150,14 +150,46 @@ pub(super) struct Envelope {
     pub resource: Resource,
 }
 
-/// Something encrypted with the APIv3 key.
+/// What is encrypted in a notification.
 #[derive(Debug, Deserialize)]
 pub(super) struct Resource {
     pub original_type: String,
+    #[serde(flatten)]
+    pub sealed: Sealed,
+}
+
+/// Something encrypted with the APIv3 key.
+#[derive(Debug, Deserialize)]
+pub(super) struct Sealed {
     pub algorithm: String,
     pub ciphertext: String,
     pub associated_data: Option<String>,
     pub nonce: String,
+}
+
+/// `GET /v3/certificates`.
+#[derive(Debug, Deserialize)]
+pub(super) struct CertificateList {
+    pub data: Vec<ListedCertificate>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ListedCertificate {
+    pub serial_no: String,
+    pub effective_time: String,
+    pub expire_time: String,
+    /// An X.509 certificate in PEM.
+    pub encrypt_certificate: Sealed,
+}
+
+/// `GET /v3/bill/tradebill` and `/v3/bill/fundflowbill`.
+#[derive(Debug, Deserialize)]
+pub(super) struct BillFile {
+    pub hash_type: String,
+    /// Over the unpacked bytes.
+    pub hash_value: String,
+    /// Good for some seconds or minutes.
+    pub download_url: String,
 }
 
 /// The body of a 4xx or 5xx.

@@ -10,7 +10,8 @@ export async function section(title, judge) {
   try {
     await judge();
   } catch (error) {
-    fail('and so on: this section ends here', error.stack ?? error);
+    const where = (error.stack ?? String(error)).split('\n').filter((line) => !line.includes('node_modules')).slice(0, 3);
+    fail('this section cannot go on', where.join('\n    '));
   }
 }
 

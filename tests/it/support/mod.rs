@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod database;
+pub mod form;
 pub mod invariants;
 pub mod redis_server;
 pub mod shop;

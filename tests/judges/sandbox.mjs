@@ -7,8 +7,13 @@ import { join } from 'node:path';
 export const url = process.env.SANDBOX_URL;
 const folder = process.env.SANDBOX_KEYS;
 
+/** Where a file of a gateway's is. */
+export function keyFile(gateway, name) {
+  return join(folder, gateway, name);
+}
+
 function key(gateway, name) {
-  return readFileSync(join(folder, gateway, name), 'utf8');
+  return readFileSync(keyFile(gateway, name), 'utf8');
 }
 
 export const wechatPay = {
@@ -62,9 +67,9 @@ export async function moved(orderNumber) {
   };
 }
 
-/** Asks until the answer is so, for ten seconds at most; then the last answer. */
+/** Asks until the answer is so, for half a minute at most; then the last answer. */
 export async function until(isSo, ask) {
-  const deadline = Date.now() + 10_000;
+  const deadline = Date.now() + 30_000;
   for (;;) {
     const answer = await ask();
     if (isSo(answer) || Date.now() > deadline) return answer;

@@ -18,20 +18,20 @@ export async function section(title, judge) {
 /** A check that two things are equal, deeply. */
 export function same(what, wanted, got) {
   if (isDeepStrictEqual(wanted, got)) return pass(what);
-  fail(what, `wanted: ${JSON.stringify(wanted)}\n        got:    ${JSON.stringify(got)}`);
+  fail(what, `wanted: ${shown(wanted)}\n        got:    ${shown(got)}`);
 }
 
 /** A check that something is so; `seen` is shown when it is not. */
 export function so(what, holds, seen = holds) {
   if (holds) return pass(what);
-  fail(what, `got: ${JSON.stringify(seen)}`);
+  fail(what, `got: ${shown(seen)}`);
 }
 
 /** A check that this is refused, for this reason: a judge that cannot refuse judges nothing. */
 export async function refused(what, reason, attempt) {
   try {
     const accepted = await attempt();
-    fail(what, `it was accepted: ${JSON.stringify(accepted)}`);
+    fail(what, `it was accepted: ${shown(accepted)}`);
   } catch (error) {
     const said = [error.code, error.response?.data?.code, error.message].filter(Boolean).join(' ');
     so(what, reason.test(said), said);
@@ -42,6 +42,12 @@ export async function refused(what, reason, attempt) {
 export function total() {
   console.log(`${passed} passed, ${failed} failed`);
   return failed === 0 && passed > 0;
+}
+
+/** A value as a line that can be read. */
+function shown(value) {
+  const text = JSON.stringify(value) ?? 'nothing';
+  return text.length > 600 ? `${text.slice(0, 600)}…` : text;
 }
 
 function pass(what) {

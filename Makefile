@@ -1,6 +1,6 @@
 # Thin on purpose: each target calls one script or one cargo command.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint schema tour
+.PHONY: help run test lint schema tour judges
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,9 @@ test: ## Installs what the tests need and runs every test
 
 tour: ## Buys, pays, watches and refunds an order with curl, step by step
 	@scripts/tour
+
+judges: ## Has the SDKs of others judge the sandbox
+	@scripts/judges
 
 lint: ## Checks format, lints and documentation
 	@scripts/lint

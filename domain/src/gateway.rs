@@ -59,7 +59,8 @@ pub enum PaymentProduct {
 }
 
 impl PaymentProduct {
-    const ALL: [PaymentProduct; 7] =
+    /// Every product of every provider.
+    pub const ALL: [PaymentProduct; 7] =
         [Self::Native, Self::Jsapi, Self::H5, Self::App, Self::Precreate, Self::Page, Self::Wap];
 
     /// The name in columns and logs.

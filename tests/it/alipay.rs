@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::support::{Backend, Shop, on_every_store};
+use crate::support::{Backend, Shop, form, on_every_store};
 use chrono::Timelike;
 use domain::{Date, Duration};
 use futures_util::TryStreamExt;
@@ -36,7 +36,7 @@ async fn go_to_cashier(shop: &Shop, action: &Value) {
     let request = match action["__typename"].as_str().unwrap() {
         "QrCode" | "Redirect" => shop.http().get(text("url")),
         "HtmlForm" => {
-            let (address, fields) = form(&text("html"));
+            let (address, fields) = form::submitted(&text("html"));
             shop.http().post(address).header("content-type", "application/x-www-form-urlencoded").body(fields)
         }
         "AppInvocation" => shop
@@ -49,30 +49,6 @@ async fn go_to_cashier(shop: &Shop, action: &Value) {
     let page = request.send().await.unwrap();
     assert_eq!(page.status(), 200);
     assert!(page.url().path().starts_with("/cashier/"), "{}", page.url());
-}
-
-/// Address and body of a form, as a browser submits it.
-fn form(html: &str) -> (String, String) {
-    let between = |text: &str, a: &str, b: &str| {
-        let rest = text.split_once(a).unwrap_or_else(|| panic!("no {a} in {html}")).1;
-        let value = rest.split_once(b).unwrap().0;
-        value
-            .replace("&quot;", "\"")
-            .replace("&#39;", "'")
-            .replace("&lt;", "<")
-            .replace("&gt;", ">")
-            .replace("&amp;", "&")
-    };
-    let address = between(html, "action=\"", "\"");
-    let fields: Vec<(String, String)> = html
-        .split("<input")
-        .skip(1)
-        .filter(|input| input.contains("name=\""))
-        .map(|input| (between(input, "name=\"", "\""), between(input, "value=\"", "\"")))
-        .collect();
-    let mut url = reqwest::Url::parse("http://x/").unwrap();
-    url.query_pairs_mut().extend_pairs(fields);
-    (address, url.query().unwrap_or_default().to_owned())
 }
 
 async fn an_order_is_bought_with_each_product_of_alipay_and_partly_refunded(backend: Backend) {

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod database;
 pub mod event_stream;
+pub mod form;
 pub mod invariants;
 pub mod redis_server;
 pub mod shop;

@@ -7,6 +7,7 @@ mod cancel_order;
 mod coordination;
 mod create_order;
 mod front_door;
+mod gateway_faults;
 mod notifications;
 mod payment_status;
 mod products;

@@ -49,15 +49,19 @@ async fn try_rows(call: &str, gateway: Gateway, backend: Backend) {
     for row in table::rows(call, gateway).into_iter().filter(|row| !row.is_slow()) {
         try_row(&shop, gateway, &row).await;
     }
+    shop.check_invariants().await;
 }
 
 async fn try_slow_rows(backend: Backend) {
     let tried =
         TABLE.iter().flat_map(|(call, _)| Gateway::BOTH.map(|gateway| (*call, gateway))).flat_map(|(call, gateway)| {
-            table::rows(call, gateway)
-                .into_iter()
-                .filter(Row::is_slow)
-                .map(move |row| tokio::spawn(async move { try_row(&Shop::open(backend).await, gateway, &row).await }))
+            table::rows(call, gateway).into_iter().filter(Row::is_slow).map(move |row| {
+                tokio::spawn(async move {
+                    let shop = Shop::open(backend).await;
+                    try_row(&shop, gateway, &row).await;
+                    shop.check_invariants().await;
+                })
+            })
         });
     for row in tried.collect::<Vec<_>>() {
         row.await.unwrap();
@@ -69,7 +73,6 @@ async fn try_row(shop: &Shop, gateway: Gateway, row: &Row) {
     let unhappened = knob(shop, reqwest::Method::GET, "faults", Value::Null).await;
     assert_eq!(unhappened, json!([]), "{gateway:?} {row}: it did not happen");
     assert_eq!((&*seen.0, &*seen.1), (&*row.right_after, &*row.later), "{gateway:?} {row}");
-    shop.check_invariants().await;
 }
 
 /// The sandbox's knobs as a program outside turns them.

@@ -1,4 +1,4 @@
-//! What is expected of each fault: where the money's object stands right after the call, and a few minutes later.
+//! What is expected of each fault: where the money's object stands right after the call, and a minute later.
 //!
 //! A dash: that gateway cannot have it. `× 3`: three times, for questions that break off are asked again at once.
 
@@ -184,7 +184,7 @@ const REFUND: &str = "
     refund_closed        PROCESSING → FAILED + PROCESSING  PROCESSING → SUCCEEDED
     refund_abnormal      PROCESSING → PROCESSING           FAILED → FAILED
     one_less             PROCESSING → PROCESSING           UNKNOWN → UNKNOWN
-    one_more             PROCESSING → PROCESSING           UNKNOWN → UNKNOWN";
+    one_more             PROCESSING → PROCESSING           PROCESSING → PROCESSING";
 
 /// The answer to a refund and its notification were lost, so it is asked about. The refund; it happened once.
 const FIND_REFUND: &str = "

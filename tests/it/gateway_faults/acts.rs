@@ -1,4 +1,4 @@
-//! How each call is made to go wrong, and where things stand right after and a minute later.
+//! How each call is made to go wrong, and where things stand right after and a minute or some later.
 
 use domain::Duration;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ async fn refund(shop: &Shop, gateway: Gateway, row: &Row) -> (String, String) {
     let key = Shop::key();
     let asked = answer(async || shop.refund(&key, &order, Some(2_500)).await).await;
     let right_after = asked.text("/refundOrder/refund/status");
-    a_minute(shop).await;
+    some_minutes(shop).await;
     let later = refunds(shop, &order).await;
     let expected: &[i64] = match (row.fault.as_str(), later.as_str()) {
         ("one_less", _) => &[2_499],

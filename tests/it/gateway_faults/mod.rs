@@ -8,6 +8,7 @@ mod table;
 
 use std::collections::BTreeSet;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::{Backend, Shop};
@@ -53,19 +54,15 @@ async fn try_rows(call: &str, gateway: Gateway, backend: Backend) {
 }
 
 async fn try_slow_rows(backend: Backend) {
-    let tried =
-        TABLE.iter().flat_map(|(call, _)| Gateway::BOTH.map(|gateway| (*call, gateway))).flat_map(|(call, gateway)| {
-            table::rows(call, gateway).into_iter().filter(Row::is_slow).map(move |row| {
-                tokio::spawn(async move {
-                    let shop = Shop::open(backend).await;
-                    try_row(&shop, gateway, &row).await;
-                    shop.check_invariants().await;
-                })
-            })
-        });
-    for row in tried.collect::<Vec<_>>() {
-        row.await.unwrap();
-    }
+    let calls = TABLE.iter().flat_map(|(call, _)| Gateway::BOTH.map(|gateway| (*call, gateway)));
+    let rows = calls.flat_map(|(call, gateway)| table::rows(call, gateway).into_iter().map(move |row| (gateway, row)));
+    let slow = rows.filter(|(_, row)| row.is_slow());
+    join_all(slow.map(async |(gateway, row)| {
+        let shop = Shop::open(backend).await;
+        try_row(&shop, gateway, &row).await;
+        shop.check_invariants().await;
+    }))
+    .await;
 }
 
 async fn try_row(shop: &Shop, gateway: Gateway, row: &Row) {

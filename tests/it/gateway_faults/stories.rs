@@ -7,8 +7,8 @@ use super::acts::{Gateway, charged, go_wrong, opened, pay, refunds, scan, some_m
 use crate::support::{Backend, Shop};
 
 /// The knobs that are told of here and stand in no table.
-pub const TOLD: [(&str, &str); 2] =
-    [("find", "user_paying accept"), ("pay", "one_more one_less other_currency although_closed")];
+pub const TOLD: [(&str, &str); 3] =
+    [("open", "lag_ms"), ("find", "user_paying accept"), ("pay", "one_more one_less other_currency although_closed")];
 
 /// Tells it on both stores.
 macro_rules! stories {
@@ -179,6 +179,7 @@ async fn a_payment_that_is_slow_to_appear_is_not_lost_to_a_cancellation(backend:
     for gateway in Gateway::BOTH {
         go_wrong(&shop, json!({"call": "open", "fault": "lag_ms", "ms": 30_000})).await;
         let (order, payment) = opened(&shop, gateway, "TEA").await;
+        scan(&shop, &payment).await;
         // The gateway finds nothing to close, and closes nothing.
         shop.cancel("alice", &Shop::key(), &order).await.at("/cancelOrder");
         assert_eq!(status(&shop, &order).await, "CLOSED");

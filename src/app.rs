@@ -540,9 +540,10 @@ pub async fn import_products(config: &Config, file: &std::path::Path) -> Result<
     Ok(products.len())
 }
 
-/// The sandbox alone, until it is told to stop.
+/// The sandbox alone, with a clock that can be turned, until it is told to stop.
 pub async fn sandbox_alone(listen: SocketAddr, keys: Option<std::path::PathBuf>) -> Result<Sandbox, StartError> {
-    let settings = SandboxConfig { listen, home: keys, ..SandboxConfig::default() };
+    let clock = Arc::new(sandbox::ForwardClock::default());
+    let settings = SandboxConfig { listen, home: keys, clock, ..SandboxConfig::default() };
     Sandbox::start(settings).await.map_err(|e| failed("--listen", e))
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// Older calls than this many are forgotten.
 const KEPT: usize = 10_000;
 
-/// What a merchant may ask of a gateway, and what a gateway tells a merchant.
+/// What a merchant may ask of a gateway, what a gateway tells a merchant, and what a payer does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Call {
@@ -31,6 +31,8 @@ pub enum Call {
     Bill,
     /// The gateway's notification to the merchant; never in the list of calls received.
     Notify,
+    /// The payer pays, at the cashier; never in the list of calls received.
+    Pay,
 }
 
 /// One call that arrived, whatever became of it.

@@ -2,7 +2,8 @@
 
 use std::{future::Future, pin::Pin, time::Duration};
 
-use chrono::{DateTime, FixedOffset, SecondsFormat, Utc};
+use chrono::{DateTime, FixedOffset, SecondsFormat, TimeDelta, Utc};
+use tokio::sync::watch;
 
 /// The time, and a way to wait for it. Everything the gateways do "later" waits here: refunds that
 /// complete, notifications that are sent again, orders that expire.
@@ -11,6 +12,15 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> DateTime<Utc>;
     /// Returns once `now()` is at or past `at`, at once if it already is. Dropping it is safe.
     fn sleep_until<'a>(&'a self, at: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+    /// The time that signatures bear and are judged by. It is `now()`, unless the two sides do not share
+    /// this clock: then it is the time of the world outside.
+    fn signed_at(&self) -> DateTime<Utc> {
+        self.now()
+    }
+    /// Turns it forward to `at`, if it is one that can be turned; says whether it is.
+    fn turn_to(&self, _at: DateTime<Utc>) -> bool {
+        false
+    }
 }
 
 /// The machine's clock.
@@ -36,6 +46,45 @@ impl Clock for SystemClock {
     }
 }
 
+/// The machine's clock, and how much it was turned forward. Merchants do not see that it was: signatures bear
+/// the machine's time.
+#[derive(Debug)]
+pub struct ForwardClock(watch::Sender<TimeDelta>);
+
+impl Default for ForwardClock {
+    fn default() -> Self {
+        Self(watch::Sender::new(TimeDelta::zero()))
+    }
+}
+
+impl Clock for ForwardClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.signed_at() + *self.0.borrow()
+    }
+
+    fn sleep_until<'a>(&'a self, at: DateTime<Utc>) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            let mut turned = self.0.subscribe();
+            while self.now() < at {
+                let forward = *turned.borrow_and_update();
+                tokio::select! {
+                    () = SystemClock.sleep_until(at - forward) => {}
+                    _ = turned.changed() => {}
+                }
+            }
+        })
+    }
+
+    fn signed_at(&self) -> DateTime<Utc> {
+        SystemClock.now()
+    }
+
+    fn turn_to(&self, at: DateTime<Utc>) -> bool {
+        self.0.send_modify(|forward| *forward = (at - self.signed_at()).max(*forward));
+        true
+    }
+}
+
 /// A time as the Chinese gateways write it: RFC 3339, whole seconds, `+08:00`.
 pub(crate) fn beijing_time(at: DateTime<Utc>) -> String {
     match FixedOffset::east_opt(8 * 3600) {
@@ -55,6 +104,19 @@ pub(crate) fn beijing(at: DateTime<Utc>, format: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_clock_that_is_turned_wakes_who_waits_and_never_goes_back() {
+        let clock = ForwardClock::default();
+        let tomorrow = clock.now() + TimeDelta::days(1);
+        let turned = async {
+            assert!(clock.turn_to(tomorrow));
+            assert!(clock.turn_to(tomorrow - TimeDelta::hours(1)), "forward only");
+        };
+        tokio::join!(clock.sleep_until(tomorrow), turned);
+        assert!(clock.now() >= tomorrow);
+        assert!(clock.signed_at() < tomorrow - TimeDelta::hours(23), "signatures bear the machine's time");
+    }
 
     #[test]
     fn times_are_written_in_beijing_time_without_fractions() {

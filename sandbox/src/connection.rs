@@ -1,14 +1,12 @@
-//! TCP connections that a handler can break without having answered.
+//! TCP connections that a handler can break, or hold up, while it is answered.
 
 use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    task::{Context, Poll},
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use axum::{
@@ -18,20 +16,44 @@ use axum::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
+    time::Sleep,
 };
+
+/// Between two bytes of an answer that drips.
+const DRIP: Duration = Duration::from_millis(250);
+
+/// How a connection comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Ending {
+    #[default]
+    InPeace,
+    /// Nothing more is written.
+    Cut,
+    /// Nothing more is written, and the peer is told so by a reset.
+    Reset,
+    /// The answer's head and half of its body are written, then it is reset.
+    ResetMidBody,
+    /// The answer's head is written, and then its body byte by byte.
+    Drip,
+}
 
 /// A handler's hold on the connection its request came by.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Connection(Arc<AtomicBool>);
+pub(crate) struct Connection(Arc<Mutex<Ending>>);
 
 impl Connection {
-    /// Nothing more is written: whatever the handler returns, the client sees the connection end.
-    pub(crate) fn cut(&self) {
-        self.0.store(true, Ordering::SeqCst);
+    /// From now on, whatever the handler returns.
+    pub(crate) fn end(&self, ending: Ending) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = ending;
     }
 
-    fn is_cut(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+    /// Whether nothing is written any more.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.ending(), Ending::Cut | Ending::Reset)
+    }
+
+    fn ending(&self) -> Ending {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -50,7 +72,7 @@ impl Listener for CuttableListener {
 
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         let (tcp, address) = Listener::accept(&mut self.0).await;
-        let stream = CuttableStream { tcp, connection: Connection::default() };
+        let stream = CuttableStream { tcp, connection: Connection::default(), pause: None };
         (stream, address)
     }
 
@@ -62,6 +84,8 @@ impl Listener for CuttableListener {
 pub(crate) struct CuttableStream {
     tcp: TcpStream,
     connection: Connection,
+    /// Until the next drop.
+    pause: Option<Pin<Box<Sleep>>>,
 }
 
 impl AsyncRead for CuttableStream {
@@ -76,10 +100,33 @@ impl AsyncRead for CuttableStream {
 
 impl AsyncWrite for CuttableStream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        if self.connection.is_cut() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
-        }
-        Pin::new(&mut self.tcp).poll_write(context, bytes)
+        let broken = || Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        let part = match self.connection.ending() {
+            Ending::InPeace => bytes,
+            Ending::Cut => return broken(),
+            Ending::Reset => {
+                // Closing discards what is unsent and resets.
+                self.tcp.set_zero_linger()?;
+                return broken();
+            }
+            Ending::ResetMidBody => {
+                let head = head_of(bytes);
+                let part = &bytes[..head + (bytes.len() - head) / 2];
+                let written = ready!(Pin::new(&mut self.tcp).poll_write(context, part))?;
+                self.connection.end(Ending::Reset);
+                return Poll::Ready(Ok(written));
+            }
+            Ending::Drip => match head_of(bytes) {
+                0 => {
+                    let pause = self.pause.get_or_insert_with(|| Box::pin(tokio::time::sleep(DRIP)));
+                    ready!(pause.as_mut().poll(context));
+                    self.pause = None;
+                    &bytes[..bytes.len().min(1)]
+                }
+                head => &bytes[..head],
+            },
+        };
+        Pin::new(&mut self.tcp).poll_write(context, part)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -89,4 +136,10 @@ impl AsyncWrite for CuttableStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tcp).poll_shutdown(context)
     }
+}
+
+/// How long the head of an answer is; 0 where there is none.
+fn head_of(bytes: &[u8]) -> usize {
+    let end = b"\r\n\r\n";
+    bytes.windows(end.len()).position(|window| window == end).map_or(0, |at| at + end.len())
 }

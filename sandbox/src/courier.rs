@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
 use reqwest::{StatusCode, redirect};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -12,7 +11,7 @@ use crate::{
     faults::FaultKind,
     outbox::{Content, Letter},
     wechat_pay,
-    world::World,
+    world::{World, later},
 };
 
 /// A client for notifications: five seconds, no redirects, no proxy.
@@ -53,7 +52,8 @@ pub(crate) async fn run(world: Arc<World>, client: reqwest::Client, stop: Cancel
 }
 
 async fn deliver(world: Arc<World>, client: reqwest::Client, letter: Letter) {
-    let fault = world.faults.take(Call::Notify, Some(&letter.number));
+    let gateway = letter.content.gateway();
+    let fault = world.faults.take(gateway, Call::Notify, Some(&letter.number));
     let taken = match fault {
         Some(FaultKind::Drop) => false,
         Some(FaultKind::DelayMs(ms)) => return hold_back(&world, letter, ms),
@@ -62,10 +62,15 @@ async fn deliver(world: Arc<World>, client: reqwest::Client, letter: Letter) {
             send(&world, &client, &letter, fault).await;
             false
         }
+        Some(FaultKind::Swap) => return world.change(|state, _| state.journal.outbox.hold(&letter.id)),
         Some(FaultKind::Duplicate) => {
-            let first = send(&world, &client, &letter, None).await;
-            let second = send(&world, &client, &letter, None).await;
-            first || second
+            let mut taken = send(&world, &client, &letter, None).await;
+            let mut more = true;
+            while more {
+                taken |= send(&world, &client, &letter, None).await;
+                more = world.faults.take_one(FaultKind::Duplicate, gateway, Call::Notify, &letter.number);
+            }
+            taken
         }
         fault => send(&world, &client, &letter, fault).await,
     };
@@ -79,10 +84,8 @@ async fn deliver(world: Arc<World>, client: reqwest::Client, letter: Letter) {
 }
 
 fn hold_back(world: &World, mut letter: Letter, ms: u64) {
-    let pause = i64::try_from(ms).ok().and_then(TimeDelta::try_milliseconds);
     world.change(|state, now| {
-        let due_at = pause.and_then(|pause| now.checked_add_signed(pause));
-        letter.due_at = due_at.unwrap_or(letter.due_at);
+        letter.due_at = later(now, ms);
         state.journal.outbox.put(letter);
     });
 }
@@ -90,7 +93,7 @@ fn hold_back(world: &World, mut letter: Letter, ms: u64) {
 /// Sends it once; whether the merchant took it within the time: for WeChat Pay by 200 or 204, for
 /// Alipay by the right word.
 async fn send(world: &World, client: &reqwest::Client, letter: &Letter, fault: Option<FaultKind>) -> bool {
-    let now = world.clock.now();
+    let now = world.clock.signed_at();
     let request = match &letter.content {
         Content::WechatPay(event) => {
             wechat_pay::notification(letter, event, fault, (&world.keys, world.key_mode()), now)

@@ -1,76 +1,22 @@
 //! What can be made to go wrong, on request.
 
-use std::sync::{Mutex, PoisonError};
+mod kind;
 
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::calls::Call;
 
-/// One way in which a call goes wrong, in WeChat Pay's words. Alipay answers 200 whatever happens, so
-/// what is said of it is the code in the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultKind {
-    /// The effect happens, the connection ends without an answer.
-    LoseAnswer,
-    /// The connection ends without an effect and without an answer.
-    LoseRequest,
-    /// 500 `SYSTEM_ERROR`, nothing happened. Alipay: 20000 `aop.ACQ.SYSTEM_ERROR`.
-    Error500,
-    /// 500 `SYSTEM_ERROR`, and yet it happened. Alipay: 20000 `aop.ACQ.SYSTEM_ERROR`.
-    Error500After,
-    /// 429, nothing happened. Alipay: 40005 `isv.app-call-limited`.
-    RateLimited,
-    /// The answer comes this much later, the effect does not. It is real time, because what it
-    /// tries is the timeout of a socket. A notification waits by the clock instead.
-    DelayMs(u64),
-    /// A good answer, or notification, without a signature.
-    Unsigned,
-    /// A good answer, or notification, with the signature of another one.
-    WronglySigned,
-    /// A well signed answer about another order.
-    OtherAnswer,
-    /// 403 `NOT_ENOUGH`: the merchant's balance does not cover the refund. Alipay: 40004
-    /// `ACQ.SELLER_BALANCE_NOT_ENOUGH`.
-    NotEnough,
-    /// A probe whose signature is wrong on purpose and says so (`WECHATPAY/SIGNTEST/`). In the
-    /// place of a notification: the real one follows at the next time of its schedule. Alipay, which
-    /// marks no probes, signs wrongly.
-    Signtest,
-    /// A notification is lost on its way.
-    Drop,
-    /// A notification arrives twice.
-    Duplicate,
-    /// A refund is accepted and later ends `CLOSED`: nothing moved. Alipay: `fund_change` is `N`,
-    /// and no query finds the refund.
-    RefundClosed,
-    /// A refund is accepted and later ends `ABNORMAL`: the bank refused it. Alipay: 40004
-    /// `ACQ.TRADE_NOT_ALLOW_REFUND`.
-    RefundAbnormal,
-    /// The payer pays just before the close is looked at.
-    PayDuringClose,
-}
-
-use FaultKind as F;
-
-const KINDS: [(&str, FaultKind); 16] = [
-    ("lose_answer", F::LoseAnswer),
-    ("lose_request", F::LoseRequest),
-    ("error_500", F::Error500),
-    ("error_500_after", F::Error500After),
-    ("rate_limited", F::RateLimited),
-    ("delay_ms", F::DelayMs(0)),
-    ("unsigned", F::Unsigned),
-    ("wrongly_signed", F::WronglySigned),
-    ("other_answer", F::OtherAnswer),
-    ("not_enough", F::NotEnough),
-    ("signtest", F::Signtest),
-    ("drop", F::Drop),
-    ("duplicate", F::Duplicate),
-    ("refund_closed", F::RefundClosed),
-    ("refund_abnormal", F::RefundAbnormal),
-    ("pay_during_close", F::PayDuringClose),
-];
+pub use kind::FaultKind;
+pub(crate) use kind::Gateway;
+use kind::{CALLS, KINDS};
 
 /// A fault that waits for its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,16 +29,17 @@ pub struct Fault {
 
 /// A fault that no call can have; says which there are.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{reason}; there are {}", applicable_list())]
+#[error("{reason}; there are {}", kind::list())]
 pub struct UnknownFault {
     reason: String,
 }
 
 impl Fault {
     /// A fault for the next such call, whatever its number. Refuses a kind that this call cannot
-    /// have: a fault that silently never happens would make a test pass for nothing.
+    /// have: a fault that silently never happens would make a test pass for nothing. A kind that only
+    /// one gateway can have waits for a call of that gateway.
     pub fn new(call: Call, kind: FaultKind) -> Result<Self, UnknownFault> {
-        if !applies(kind, call) {
+        if !kind.happens(call) {
             let reason = format!("{kind:?} cannot happen to {call:?}");
             return Err(UnknownFault { reason });
         }
@@ -115,24 +62,29 @@ impl Fault {
 
     /// Reads `{"call","fault","times":1,"number":null,"ms"}`.
     pub(crate) fn from_json(json: &[u8]) -> Result<Self, UnknownFault> {
-        let asked: AskedFault =
-            serde_json::from_slice(json).map_err(|error| UnknownFault { reason: error.to_string() })?;
+        let unknown = |reason: String| UnknownFault { reason };
+        let asked: AskedFault = serde_json::from_slice(json).map_err(|error| unknown(error.to_string()))?;
         let named = KINDS.iter().find(|(name, _)| *name == asked.fault);
-        let kind = match (named.map(|(_, kind)| *kind), asked.ms) {
-            (Some(F::DelayMs(_)), Some(ms)) => F::DelayMs(ms),
-            (Some(F::DelayMs(_)), None) => {
-                let reason = "delay_ms needs \"ms\"".to_owned();
-                return Err(UnknownFault { reason });
-            }
-            (Some(kind), _) => kind,
-            (None, _) => {
-                let reason = format!("no fault is called {:?}", asked.fault);
-                return Err(UnknownFault { reason });
-            }
+        let (name, kind) = named.ok_or_else(|| unknown(format!("no fault is called {:?}", asked.fault)))?;
+        let kind = match (kind.ms(), asked.ms) {
+            (Some(_), Some(ms)) => kind.with_ms(ms),
+            (None, None) => *kind,
+            (Some(_), None) => return Err(unknown(format!("{name} needs \"ms\""))),
+            (None, Some(_)) => return Err(unknown(format!("{name} has no \"ms\""))),
         };
         let mut fault = Self::new(asked.call, kind)?.times(asked.times);
         fault.number = asked.number;
         Ok(fault)
+    }
+
+    /// As [`Fault::from_json`] reads it.
+    pub(crate) fn to_json(&self) -> Value {
+        let call = CALLS.iter().find(|(_, call)| *call == self.call).map(|(name, _)| *name);
+        let mut json = json!({"call": call, "fault": self.kind.name(), "times": self.times, "number": self.number});
+        if let Some(ms) = self.kind.ms() {
+            json["ms"] = json!(ms);
+        }
+        json
     }
 }
 
@@ -151,65 +103,78 @@ fn once() -> u32 {
     1
 }
 
-fn applies(kind: FaultKind, call: Call) -> bool {
-    match kind {
-        F::DelayMs(_) | F::Unsigned | F::WronglySigned | F::Signtest => true,
-        F::LoseAnswer | F::LoseRequest | F::Error500 | F::Error500After | F::RateLimited => call != Call::Notify,
-        // Only what is about one order can be about another.
-        F::OtherAnswer => matches!(call, Call::Open | Call::Find | Call::Refund | Call::FindRefund),
-        F::NotEnough | F::RefundClosed | F::RefundAbnormal => call == Call::Refund,
-        F::PayDuringClose => call == Call::Close,
-        F::Drop | F::Duplicate => call == Call::Notify,
-    }
-}
-
-fn applicable_list() -> String {
-    let calls = [
-        ("open", Call::Open),
-        ("find", Call::Find),
-        ("close", Call::Close),
-        ("refund", Call::Refund),
-        ("find_refund", Call::FindRefund),
-        ("certificates", Call::Certificates),
-        ("bill", Call::Bill),
-        ("notify", Call::Notify),
-    ];
-    let lines = calls.map(|(name, call)| {
-        let kinds: Vec<_> = KINDS.iter().filter(|(_, kind)| applies(*kind, call)).collect();
-        let kinds: Vec<_> = kinds.iter().map(|(name, _)| *name).collect();
-        format!("{name}: {}", kinds.join(" "))
-    });
-    lines.join("; ")
-}
-
-/// The faults that still wait.
+/// The faults that still wait, and what they keep from being found.
 #[derive(Debug, Default)]
-pub(crate) struct Faults(Mutex<Vec<Fault>>);
+pub(crate) struct Faults {
+    waiting: Mutex<Vec<Fault>>,
+    hidden: Mutex<BTreeMap<String, DateTime<Utc>>>,
+}
 
 impl Faults {
     pub(crate) fn add(&self, fault: Fault) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
+        lock(&self.waiting).push(fault);
     }
 
+    /// Forgets what has not happened, and hides nothing any more.
     pub(crate) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        lock(&self.waiting).clear();
+        lock(&self.hidden).clear();
+    }
+
+    /// What has not happened yet.
+    pub(crate) fn waiting(&self) -> Vec<Fault> {
+        lock(&self.waiting).iter().filter(|fault| fault.times > 0).cloned().collect()
     }
 
     /// Takes the oldest fault that fits, one time of it.
-    pub(crate) fn take(&self, call: Call, number: Option<&str>) -> Option<FaultKind> {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn take(&self, gateway: Gateway, call: Call, number: Option<&str>) -> Option<FaultKind> {
+        self.take_if(gateway, call, number, |_| true)
+    }
+
+    /// The same, but only if it is of this kind.
+    pub(crate) fn take_one(&self, kind: FaultKind, gateway: Gateway, call: Call, number: &str) -> bool {
+        self.take_if(gateway, call, Some(number), |next| next == kind).is_some()
+    }
+
+    fn take_if(
+        &self,
+        gateway: Gateway,
+        call: Call,
+        number: Option<&str>,
+        wanted: impl Fn(FaultKind) -> bool,
+    ) -> Option<FaultKind> {
+        let mut waiting = lock(&self.waiting);
         waiting.retain(|fault| fault.times > 0);
-        let fault = waiting
-            .iter_mut()
-            .find(|fault| fault.call == call && (fault.number.is_none() || fault.number.as_deref() == number))?;
+        let mut fitting = waiting.iter_mut().filter(|fault| {
+            let is_meant = fault.number.is_none() || fault.number.as_deref() == number;
+            is_meant && fault.call == call && fault.kind.happens_at(gateway, call)
+        });
+        let fault = fitting.next().filter(|fault| wanted(fault.kind))?;
         fault.times -= 1;
         Some(fault.kind)
     }
+
+    /// What has this number is not found until then.
+    pub(crate) fn hide(&self, number: &str, until: DateTime<Utc>) {
+        lock(&self.hidden).insert(number.to_owned(), until);
+    }
+
+    /// Whether such a call finds nothing, for what it asks for is hidden.
+    pub(crate) fn hides(&self, call: Call, number: Option<&str>, now: DateTime<Utc>) -> bool {
+        let looks = matches!(call, Call::Find | Call::Close | Call::FindRefund);
+        looks && number.and_then(|number| lock(&self.hidden).get(number).copied()).is_some_and(|until| now < until)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use FaultKind as F;
+    use Gateway::{Alipay, WechatPay};
 
     #[test]
     fn a_fault_happens_as_often_as_asked_and_only_to_its_number() {
@@ -217,11 +182,24 @@ mod tests {
         let fault = br#"{"call":"open","fault":"lose_answer","times":2,"number":"A"}"#;
         faults.add(Fault::from_json(fault).expect("known"));
 
-        assert_eq!(faults.take(Call::Open, Some("B")), None);
-        assert_eq!(faults.take(Call::Find, Some("A")), None);
-        assert_eq!(faults.take(Call::Open, Some("A")), Some(F::LoseAnswer));
-        assert_eq!(faults.take(Call::Open, Some("A")), Some(F::LoseAnswer));
-        assert_eq!(faults.take(Call::Open, Some("A")), None);
+        assert_eq!(faults.take(WechatPay, Call::Open, Some("B")), None);
+        assert_eq!(faults.take(WechatPay, Call::Find, Some("A")), None);
+        assert_eq!(faults.take(WechatPay, Call::Open, Some("A")), Some(F::LoseAnswer));
+        let left = json!({"call": "open", "fault": "lose_answer", "times": 1, "number": "A"});
+        assert_eq!(faults.waiting()[0].to_json(), left);
+        assert_eq!(faults.take(Alipay, Call::Open, Some("A")), Some(F::LoseAnswer));
+        assert_eq!(faults.take(WechatPay, Call::Open, Some("A")), None);
+        assert_eq!(faults.waiting(), []);
+    }
+
+    #[test]
+    fn a_fault_of_one_gateway_waits_for_it() {
+        let faults = Faults::default();
+        faults.add(Fault::from_json(br#"{"call":"find","fault":"user_paying"}"#).expect("known"));
+        faults.add(Fault::from_json(br#"{"call":"find","fault":"delay_ms","ms":5}"#).expect("known"));
+        assert!(!faults.take_one(F::UserPaying, Alipay, Call::Find, "A"));
+        assert_eq!(faults.take(Alipay, Call::Find, None), Some(F::DelayMs(5)));
+        assert_eq!(faults.take(WechatPay, Call::Find, None), Some(F::UserPaying));
     }
 
     #[test]
@@ -230,20 +208,16 @@ mod tests {
             r#"{"call":"open","fault":"nonsense"}"#,
             r#"{"call":"nobody","fault":"lose_answer"}"#,
             r#"{"call":"open","fault":"not_enough"}"#,
+            r#"{"call":"find","fault":"error_502_after"}"#,
+            r#"{"call":"pay","fault":"unsigned"}"#,
             r#"{"call":"open","fault":"delay_ms"}"#,
+            r#"{"call":"open","fault":"empty","ms":5}"#,
             r#"{"call":"open","fault":"lose_answer","often":2}"#,
             "",
         ] {
             let refused = Fault::from_json(wrong.as_bytes()).expect_err(wrong);
             assert!(refused.to_string().contains("notify: delay_ms"), "{refused}");
         }
-    }
-
-    #[test]
-    fn every_kind_has_a_call_to_happen_to() {
-        let calls = [Call::Open, Call::Find, Call::Close, Call::Refund, Call::FindRefund, Call::Notify];
-        for (name, kind) in KINDS {
-            assert!(calls.iter().any(|call| applies(kind, *call)), "{name}");
-        }
+        assert!(Fault::new(Call::Open, F::HttpError(200)).is_err());
     }
 }

@@ -17,6 +17,7 @@ mod outbox;
 mod random;
 mod running;
 mod state;
+mod transport;
 #[cfg(test)]
 mod vectors;
 mod wechat_pay;
@@ -25,7 +26,7 @@ mod world;
 pub use alipay::{AlipayCertificates, AlipayMerchant};
 pub use calls::{Call, ReceivedCall};
 pub use cashier::PayError;
-pub use clock::{Clock, SystemClock};
+pub use clock::{Clock, ForwardClock, SystemClock};
 pub use faults::{Fault, FaultKind, UnknownFault};
 pub use keys::Merchant;
 pub use ledger::{Charge, Ledger, RefundedMoney};

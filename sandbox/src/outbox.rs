@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{alipay, wechat_pay};
+use crate::{alipay, faults::Gateway, wechat_pay};
 
 /// One notification, kept until the merchant takes it or its schedule ends.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,13 @@ pub(crate) enum Content {
 }
 
 impl Content {
+    pub(crate) fn gateway(&self) -> Gateway {
+        match self {
+            Self::WechatPay(_) => Gateway::WechatPay,
+            Self::Alipay(_) => Gateway::Alipay,
+        }
+    }
+
     /// The pauses before the repetitions.
     fn pauses(&self) -> &'static [i64] {
         match self {
@@ -48,6 +55,9 @@ pub(crate) struct Outbox {
     letters: BTreeMap<String, Letter>,
     #[serde(skip)]
     due: BTreeSet<(DateTime<Utc>, String)>,
+    /// Letters that let another one go first.
+    #[serde(skip)]
+    held: BTreeSet<String>,
 }
 
 impl Outbox {
@@ -80,15 +90,29 @@ impl Outbox {
 
     /// Whether nothing is due at `now` and nothing is on its way.
     pub(crate) fn is_settled(&self, now: DateTime<Utc>) -> bool {
-        self.letters.len() == self.due.len() && self.next_due().is_none_or(|at| at > now)
+        self.letters.len() == self.due.len() + self.held.len() && self.next_due().is_none_or(|at| at > now)
+    }
+
+    /// It is due again once another one has been sent.
+    pub(crate) fn hold(&mut self, id: &str) {
+        self.held.insert(id.to_owned());
+    }
+
+    fn release(&mut self) {
+        for id in std::mem::take(&mut self.held) {
+            let letter = self.letters.get(&id);
+            self.due.extend(letter.map(|letter| (letter.due_at, id)));
+        }
     }
 
     pub(crate) fn taken(&mut self, id: &str) {
         self.letters.remove(id);
+        self.release();
     }
 
     /// Sets the next time of the schedule; after the last one, gives the letter up.
     pub(crate) fn not_taken(&mut self, id: &str, now: DateTime<Utc>) {
+        self.release();
         let Some(letter) = self.letters.get_mut(id) else {
             return;
         };
@@ -149,6 +173,19 @@ mod tests {
             outbox.not_taken("EV-1", now);
         }
         assert_eq!(sent, [0, 4, 14, 24, 84, 204, 564, 1464]);
+    }
+
+    #[test]
+    fn a_letter_that_lets_another_one_go_first_comes_behind_it() {
+        let (mut outbox, now) = (Outbox::default(), DateTime::UNIX_EPOCH);
+        outbox.put(letter());
+        outbox.take_due(now);
+        outbox.hold("EV-1");
+        assert!(outbox.is_settled(now), "it waits for another one, not for its time");
+        outbox.put(Letter { id: "EV-2".to_owned(), ..letter() });
+        assert_eq!(outbox.take_due(now)[0].id, "EV-2");
+        outbox.taken("EV-2");
+        assert_eq!(outbox.take_due(now)[0].id, "EV-1");
     }
 
     #[test]

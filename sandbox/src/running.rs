@@ -168,6 +168,11 @@ impl Sandbox {
         self.world.faults.add(fault);
     }
 
+    /// The faults that have not happened yet; a test that ends with one has tried nothing.
+    pub fn faults_waiting(&self) -> Vec<Fault> {
+        self.world.faults.waiting()
+    }
+
     /// Forgets the faults that have not happened.
     pub fn clear_faults(&self) {
         self.world.faults.clear();

@@ -5,19 +5,22 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     alipay,
-    calls::CallLog,
+    calls::{Call, CallLog},
     cashier::{Bill, PayError},
     clock::Clock,
-    faults::Faults,
+    faults::{FaultKind, Faults, Gateway},
     keys::Keys,
     ledger::Ledger,
     state::{State, Store},
     wechat_pay::{BillFiles, KeyMode},
 };
+
+/// How long an answer waits for a notification that is to come before it.
+const NOTICE_WITHIN: Duration = Duration::from_secs(3);
 
 /// The gateways, their payers and the faults that wait for them.
 pub(crate) struct World {
@@ -59,10 +62,36 @@ impl World {
     /// The payer pays the order of this number, whoever's it is. Merchants do not use a number with
     /// two gateways; were it so, WeChat Pay's order is meant here and below.
     pub(crate) fn pay(&self, number: &str) -> Result<(), PayError> {
-        self.change(|state, now| match state.wechat_pay.pay(number, now, &mut state.journal) {
-            Err(PayError::Unknown) => state.alipay.pay(number, now, &mut state.journal),
-            done => done,
+        let fault = |gateway| self.faults.take(gateway, Call::Pay, Some(number));
+        self.change(|state, now| {
+            let journal = &mut state.journal;
+            if state.wechat_pay.knows(number) {
+                return state.wechat_pay.pay(number, fault(Gateway::WechatPay), now, journal);
+            }
+            if state.alipay.knows(number) {
+                return state.alipay.pay(number, fault(Gateway::Alipay), now, journal);
+            }
+            Err(PayError::Unknown)
         })
+    }
+
+    /// What else follows from a call that took effect, before it is answered.
+    pub(crate) async fn follow_up(&self, call: Call, fault: Option<FaultKind>, number: &str) {
+        match fault {
+            Some(FaultKind::LagMs(ms)) => self.faults.hide(number, later(self.clock.now(), ms)),
+            Some(FaultKind::NoticeFirst) => {
+                if call == Call::Open
+                    && let Err(error) = self.pay(number)
+                {
+                    tracing::debug!(number, %error, "nobody could pay before the answer");
+                }
+                // The merchant may wait for the answer before it takes the notification.
+                if tokio::time::timeout(NOTICE_WITHIN, self.settled()).await.is_err() {
+                    tracing::debug!(number, "the notification was not taken before the answer");
+                }
+            }
+            _ => {}
+        }
     }
 
     /// The payer declines.
@@ -88,6 +117,24 @@ impl World {
         self.look(|state, _| state.journal.ledger.clone())
     }
 
+    /// Turns the clock forward, if it can be turned. What falls due on the way happens at its time, one after
+    /// another, so a day of repeated notifications takes as long as it takes to send them.
+    pub(crate) async fn turn(&self, by: TimeDelta) -> Option<DateTime<Utc>> {
+        let target = self.clock.now() + by;
+        loop {
+            self.settled().await;
+            let next = self.look(|state, _| state.next_due()).filter(|next| *next < target);
+            if !self.clock.turn_to(next.unwrap_or(target)) {
+                return None;
+            }
+            self.store.changed.notify_one();
+            if next.is_none() {
+                self.settled().await;
+                return Some(self.clock.now());
+            }
+        }
+    }
+
     /// Returns once nothing is due and no notification is on its way.
     pub(crate) async fn settled(&self) {
         let is_settled = |store: &Store| {
@@ -96,4 +143,10 @@ impl World {
         };
         self.store.wait_until(is_settled).await;
     }
+}
+
+/// So many milliseconds from then; without overflow.
+pub(crate) fn later(then: DateTime<Utc>, ms: u64) -> DateTime<Utc> {
+    let pause = i64::try_from(ms).ok().and_then(TimeDelta::try_milliseconds);
+    pause.and_then(|pause| then.checked_add_signed(pause)).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }

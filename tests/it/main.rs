@@ -9,6 +9,7 @@ mod create_order;
 mod front_door;
 mod gateway_contract;
 mod live;
+mod gateway_faults;
 mod notifications;
 mod payment_status;
 mod products;

@@ -224,7 +224,7 @@ mod tests {
         let order = Order::read(Product::QrCode, &Parameters::read("", b""), &content, &merchant.seller_id, at(9, 0));
         book.open(order.expect("an order"), at(9, 0)).expect("opened");
         book.scan("T20251231000001", at(10, 0));
-        book.pay("T20251231000001", at(10, 5), &mut journal).expect("paid");
+        book.pay("T20251231000001", None, at(10, 5), &mut journal).expect("paid");
         let refund = json!({"out_trade_no": "T20251231000001", "out_request_no": "RF-1", "refund_amount": "40"});
         let refund = RefundRequest::read(&refund).expect("a refund");
         book.refund(refund, true, at(11, 0), &mut journal).expect("refunded");

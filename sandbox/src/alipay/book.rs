@@ -19,6 +19,7 @@ use super::{
 use crate::{
     cashier::PayError,
     clock::beijing,
+    faults::FaultKind,
     ledger::{Charge, RefundedMoney},
     outbox::{Content as Message, Letter},
     state::Journal,
@@ -65,7 +66,7 @@ pub(super) struct RefundRequest {
     pub(super) trade: Reference,
     /// Left out: the number of the order.
     number: Option<String>,
-    minor: i64,
+    pub(super) minor: i64,
     reason: Option<String>,
 }
 
@@ -134,8 +135,21 @@ impl Book {
         self.trades.get(number)
     }
 
+    pub(crate) fn knows(&self, number: &str) -> bool {
+        self.trades.contains_key(number)
+    }
+
     /// The payer pays, after scanning: money moves, once, and the merchant is told.
-    pub(crate) fn pay(&mut self, number: &str, now: DateTime<Utc>, journal: &mut Journal) -> Result<(), PayError> {
+    pub(crate) fn pay(
+        &mut self,
+        number: &str,
+        fault: Option<FaultKind>,
+        now: DateTime<Utc>,
+        journal: &mut Journal,
+    ) -> Result<(), PayError> {
+        if let Some(trade) = self.trades.get_mut(number) {
+            trade.bend(fault, now);
+        }
         let trade = self.payable(number, now)?;
         trade.paid(now);
         journal.ledger.charges.push(Charge {

@@ -113,7 +113,7 @@ fn close(world: &World, asked: &Asked) -> Result<Reply, Refusal> {
         let number = asked.method.number(&asked.content, book);
         if asked.fault == Some(FaultKind::PayDuringClose)
             && let Some(number) = number
-            && let Err(error) = book.pay(&number, now, &mut state.journal)
+            && let Err(error) = book.pay(&number, None, now, &mut state.journal)
         {
             tracing::debug!(number, %error, "nobody could pay during the close");
         }
@@ -127,7 +127,12 @@ fn close(world: &World, asked: &Asked) -> Result<Reply, Refusal> {
 
 /// Refunds are final at once, so those that would end badly later do so in the call.
 fn refund(world: &World, asked: &Asked) -> Result<Reply, Refusal> {
-    let request = RefundRequest::read(&asked.content)?;
+    let mut request = RefundRequest::read(&asked.content)?;
+    request.minor += match asked.fault {
+        Some(FaultKind::OneMore) => 1,
+        Some(FaultKind::OneLess) => -1,
+        _ => 0,
+    };
     let moves = match asked.fault {
         Some(FaultKind::NotEnough) => {
             return Err(Refusal::business("ACQ.SELLER_BALANCE_NOT_ENOUGH", "卖家余额不足"));

@@ -11,7 +11,7 @@ use super::{
     order::{Order, Product},
     parameters::TIME,
 };
-use crate::clock::beijing;
+use crate::{clock::beijing, faults::FaultKind};
 
 /// The one payer there is.
 pub(super) const BUYER_ID: &str = "2088102147948060";
@@ -153,6 +153,20 @@ impl Trade {
     /// Only for a trade that waits; the caller has looked.
     pub(super) fn closed(&mut self) {
         self.progress = Progress::Closed;
+    }
+
+    /// What a fault makes of it just before its payer pays.
+    pub(super) fn bend(&mut self, fault: Option<FaultKind>, now: DateTime<Utc>) {
+        match fault {
+            Some(FaultKind::OneMore) => self.order.total += 1,
+            Some(FaultKind::OneLess) => self.order.total -= 1,
+            Some(FaultKind::AlthoughClosed) if matches!(self.status(now), Status::Closed | Status::Expired) => {
+                self.progress = Progress::Waiting;
+                let until = self.until().max(now + TimeDelta::minutes(1));
+                (self.order.expires_at, self.order.scan_by) = (until, until);
+            }
+            _ => {}
+        }
     }
 
     /// Its two numbers.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     cashier::{Bill, BillState, PayError},
+    faults::FaultKind,
     ledger::{Charge, RefundedMoney},
     outbox::{Content, Letter},
     state::Journal,
@@ -98,9 +99,20 @@ impl Book {
         })
     }
 
+    pub(crate) fn knows(&self, number: &str) -> bool {
+        self.orders.contains_key(number)
+    }
+
     /// The payer pays: money moves, once, and the merchant is told.
-    pub(crate) fn pay(&mut self, number: &str, now: DateTime<Utc>, journal: &mut Journal) -> Result<(), PayError> {
+    pub(crate) fn pay(
+        &mut self,
+        number: &str,
+        fault: Option<FaultKind>,
+        now: DateTime<Utc>,
+        journal: &mut Journal,
+    ) -> Result<(), PayError> {
         let order = self.orders.get_mut(number).ok_or(PayError::Unknown)?;
+        order.bend(fault, now);
         let state = order.state(now);
         match state {
             OrderState::Open => {}
@@ -115,7 +127,7 @@ impl Book {
             number: number.to_owned(),
             gateway: "wechat_pay".to_owned(),
             minor: order.prepay.total,
-            currency: CURRENCY.to_owned(),
+            currency: order.currency().to_owned(),
             paid_at: now,
         });
         let event = Event::paid(order.answer(now));

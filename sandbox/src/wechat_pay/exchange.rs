@@ -1,7 +1,7 @@
 //! What stands around every call: it is written down, checked, made to go wrong if so asked,
 //! carried out, and answered under the gateway's signature.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use aws_lc_rs::error::Unspecified;
 use axum::{
@@ -25,8 +25,9 @@ use super::{
 use crate::{
     calls::{Call, CallId},
     connection::Connection,
-    faults::FaultKind,
+    faults::{FaultKind, Gateway},
     keys::random_hex,
+    transport,
     world::World,
 };
 
@@ -100,27 +101,32 @@ impl Exchange {
     ) -> Response {
         let json: Value = serde_json::from_slice(&body).unwrap_or_default();
         let number = match &self.number {
-            Number::Is(number) => Some(number.as_str()),
-            Number::InBody(field) => json[*field].as_str(),
+            Number::Is(number) => Some(number.clone()),
+            Number::InBody(field) => json[*field].as_str().map(str::to_owned),
             Number::None => None,
         };
+        let number = number.as_deref();
         let call = (self.world.calls).received(self.call, number.map(str::to_owned), self.world.clock.now());
         if let Err(refusal) = self.let_in(&parts, &body) {
             return self.sent(call, self.label(&parts, refusal.into_response()));
         }
-        let fault = self.world.faults.take(self.call, number);
+        let fault = self.world.faults.take(Gateway::WechatPay, self.call, number);
+        if let Some(response) = transport::instead(fault, &parts.uri, &self.connection) {
+            return self.sent(call, response);
+        }
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let asked = Asked { body: json, query, fault };
         let answer = match fault {
-            Some(FaultKind::LoseRequest) => return self.lost(),
             Some(FaultKind::Error500) => Err(Refusal::system_error()),
             Some(FaultKind::RateLimited) => Err(Refusal::too_often()),
+            _ if self.world.faults.hides(self.call, number, self.world.clock.now()) => match self.call {
+                Call::FindRefund => Err(Refusal::no_such_resource()),
+                _ => Err(Refusal::no_such_order()),
+            },
             _ => act(&self.world, &asked),
         };
-        match fault {
-            Some(FaultKind::LoseAnswer) => return self.lost(),
-            Some(FaultKind::DelayMs(ms)) => tokio::time::sleep(Duration::from_millis(ms)).await,
-            _ => {}
+        if let (Ok(_), Some(number)) = (&answer, number) {
+            self.world.follow_up(self.call, fault, number).await;
         }
         let answer = match fault {
             Some(FaultKind::Error500After) => Err(Refusal::system_error()),
@@ -128,7 +134,8 @@ impl Exchange {
         };
         let wanted = parts.headers.get("wechatpay-serial").and_then(|serial| serial.to_str().ok());
         let response = answer.and_then(|reply| self.sign(reply, fault, wanted).map_err(Refusal::from));
-        self.sent(call, self.label(&parts, response.into_response()))
+        let response = self.label(&parts, response.into_response());
+        self.sent(call, transport::carried(response, fault, &self.connection).await)
     }
 
     /// In the order of the real one: headers (not for payments), then who asks.
@@ -156,7 +163,7 @@ impl Exchange {
                 serial_no: &merchant.serial_no,
                 public_key: self.world.keys.merchant_public_key(),
             },
-            self.world.clock.now(),
+            self.world.clock.signed_at(),
         )?;
         let is_json = header(CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
         if parts.method == Method::POST && !is_json {
@@ -174,15 +181,13 @@ impl Exchange {
         };
         let (status, body) = match reply {
             Reply::Json(mut json) => {
-                if fault == Some(FaultKind::OtherAnswer) {
-                    make_another(&mut json);
-                }
-                (StatusCode::OK, json.to_string())
+                bend(&mut json, fault);
+                (StatusCode::OK, transport::sized(json.to_string(), fault))
             }
             Reply::NoContent => (StatusCode::NO_CONTENT, String::new()),
             Reply::File(bytes) => return Ok(([(CONTENT_TYPE, "application/octet-stream")], bytes).into_response()),
         };
-        let now = self.world.clock.now();
+        let now = self.world.clock.signed_at();
         let signer = Signer::of(&self.world.keys, self.world.key_mode(), wanted)?;
         let headers = signature::headers(&signer, now, body.as_bytes(), seal)?;
         let kind = HeaderValue::from_static("application/json; charset=utf-8");
@@ -206,14 +211,10 @@ impl Exchange {
     }
 
     fn sent(&self, call: CallId, response: Response) -> Response {
-        self.world.calls.answered(call, response.status().as_u16());
+        if !self.connection.is_over() {
+            self.world.calls.answered(call, response.status().as_u16());
+        }
         response
-    }
-
-    /// Ends the connection; the response is never written.
-    fn lost(&self) -> Response {
-        self.connection.cut();
-        StatusCode::SERVICE_UNAVAILABLE.into_response()
     }
 }
 
@@ -223,11 +224,26 @@ impl From<Unspecified> for Refusal {
     }
 }
 
-/// Turns an answer into that of an order which differs in the last character of its numbers.
-fn make_another(answer: &mut Value) {
-    let names = ["code_url", "prepay_id", "h5_url", "out_trade_no", "transaction_id", "out_refund_no", "refund_id"];
+/// What a fault makes of a good answer before it is signed. Another order's numbers differ in the last character.
+fn bend(answer: &mut Value, fault: Option<FaultKind>) {
+    let names: &[&str] = match fault {
+        Some(FaultKind::OtherAnswer) => {
+            &["code_url", "prepay_id", "h5_url", "out_trade_no", "transaction_id", "out_refund_no", "refund_id"]
+        }
+        Some(FaultKind::WrongNumber) if answer.get("out_refund_no").is_some() => &["out_refund_no"],
+        Some(FaultKind::WrongNumber) => &["out_trade_no"],
+        Some(FaultKind::UserPaying) if answer["trade_state"] == "NOTPAY" => {
+            answer["trade_state"] = "USERPAYING".into();
+            &[]
+        }
+        Some(FaultKind::Accept) if answer["trade_state"] == "NOTPAY" => {
+            answer["trade_state"] = "ACCEPT".into();
+            &[]
+        }
+        _ => &[],
+    };
     for name in names {
-        if let Some(Value::String(number)) = answer.get_mut(name) {
+        if let Some(Value::String(number)) = answer.get_mut(*name) {
             let last = number.pop();
             number.push(if last == Some('0') { '1' } else { '0' });
         }

@@ -168,7 +168,7 @@ async fn close(State(world): Shared, ConnectInfo(via): Via, Path(number): Path<S
 async fn refund(State(world): Shared, ConnectInfo(via): Via, request: Request) -> Response {
     Exchange::new(world, via, Call::Refund, Number::InBody("out_refund_no"))
         .answer(request, |world, asked| {
-            let request = RefundRequest::read(&asked.body)?;
+            let mut request = RefundRequest::read(&asked.body)?;
             let ending = match asked.fault {
                 Some(FaultKind::NotEnough) => {
                     return Err(Refusal::new(403, "NOT_ENOUGH", "基本账户余额不足，请充值后重新发起"));
@@ -177,7 +177,15 @@ async fn refund(State(world): Shared, ConnectInfo(via): Via, request: Request) -
                 Some(FaultKind::RefundAbnormal) => Ending::Abnormal,
                 _ => Ending::Success,
             };
-            let delay = TimeDelta::from_std(world.refund_delay).unwrap_or(TimeDelta::MAX);
+            let delay = match asked.fault {
+                Some(FaultKind::NoticeFirst) => TimeDelta::zero(),
+                _ => TimeDelta::from_std(world.refund_delay).unwrap_or(TimeDelta::MAX),
+            };
+            request.refund += match asked.fault {
+                Some(FaultKind::OneMore) => 1,
+                Some(FaultKind::OneLess) => -1,
+                _ => 0,
+            };
             world.change(|state, now| {
                 let done_at = now.checked_add_signed(delay).unwrap_or(now);
                 let refund = state.wechat_pay.refund(request, ending, now, done_at)?;

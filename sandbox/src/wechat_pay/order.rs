@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{fields::Fields, numbers, refusal::Refusal};
-use crate::clock::beijing_time;
+use crate::{clock::beijing_time, faults::FaultKind};
 
 /// Who pays when the merchant does not say.
 const SOME_PAYER: &str = "oSandboxPayer00000000000000";
@@ -158,6 +158,9 @@ pub(super) struct Order {
     state: OrderState,
     /// The payer's last attempt was declined; the order stays open.
     pub(super) declined: bool,
+    /// Only a fault charges in another one than yuan.
+    #[serde(default)]
+    currency: Option<String>,
 }
 
 impl Order {
@@ -169,7 +172,30 @@ impl Order {
             prepay,
             state: OrderState::Open,
             declined: false,
+            currency: None,
         }
+    }
+
+    pub(super) fn currency(&self) -> &str {
+        self.currency.as_deref().unwrap_or("CNY")
+    }
+
+    /// What a fault makes of it just before its payer pays.
+    pub(super) fn bend(&mut self, fault: Option<FaultKind>, now: DateTime<Utc>) {
+        match fault {
+            Some(FaultKind::OneMore) => self.prepay.total += 1,
+            Some(FaultKind::OneLess) => self.prepay.total -= 1,
+            Some(FaultKind::OtherCurrency) => self.currency = Some("USD".to_owned()),
+            Some(FaultKind::AlthoughClosed) if *self.state(now) != OrderState::Open && !self.is_paid() => {
+                self.state = OrderState::Open;
+                self.expires_at = self.expires_at.max(now + TimeDelta::minutes(1));
+            }
+            _ => {}
+        }
+    }
+
+    fn is_paid(&self) -> bool {
+        matches!(self.state, OrderState::Paid { .. })
     }
 
     /// The state at `now`; an order closes by itself when its time is over.
@@ -243,7 +269,7 @@ impl Order {
             "trade_state": state,
             "trade_state_desc": words,
             "attach": self.prepay.attach,
-            "amount": {"total": self.prepay.total, "currency": "CNY"},
+            "amount": {"total": self.prepay.total, "currency": self.currency()},
             "promotion_detail": [],
         });
         if let OrderState::Paid { transaction_id, at, .. } = &self.state {
@@ -253,7 +279,7 @@ impl Order {
             answer["success_time"] = json!(beijing_time(*at));
             answer["payer"] = json!({ "openid": self.payer() });
             answer["amount"]["payer_total"] = json!(self.prepay.total);
-            answer["amount"]["payer_currency"] = json!("CNY");
+            answer["amount"]["payer_currency"] = json!(self.currency());
         }
         answer
     }

@@ -112,3 +112,37 @@ async fn trades_keys_and_notifications_outlive_a_restart() {
     shop.clock.advance(TimeDelta::minutes(4));
     assert_eq!(shop.notice().await["trade_no"], trade["trade_no"].as_str().expect("a number"));
 }
+
+#[tokio::test]
+async fn slashes_can_be_escaped_and_a_second_node_come_behind_the_signed_one() {
+    let shop = Shop::open().await;
+    let content = json!({"out_trade_no": "ORDER_1", "total_amount": "1.00", "subject": "Tea"});
+    let precreate = "alipay.trade.precreate";
+    let plain = shop.raw(precreate, &content).await;
+    shop.fault(Call::Open, FaultKind::EscapedSlashes);
+    let escaped = shop.raw(precreate, &content).await;
+    assert_eq!(escaped, plain.replace('/', r"\/"));
+    assert!(plain.contains("http://") && shop.verified(precreate, &plain).is_some(), "signed without");
+
+    shop.fault(Call::Open, FaultKind::DuplicateNode);
+    let doubled = shop.raw(precreate, &content).await;
+    assert!(doubled.starts_with(plain.trim_end_matches('}')), "{doubled}");
+    assert_eq!(doubled.matches("alipay_trade_precreate_response").count(), 2);
+}
+
+#[tokio::test]
+async fn a_refund_can_be_found_late_and_told_before_it_is_answered() {
+    let mut shop = Shop::open().await;
+    shop.paid("ORDER_1", "1.00").await;
+    shop.notice().await;
+    shop.fault(Call::Refund, FaultKind::LagMs(10_000));
+    assert_eq!(shop.refund("REFUND_1", "ORDER_1", "0.40").await["fund_change"], "Y");
+    assert_eq!(shop.find_refund("REFUND_1", "ORDER_1").await.get("refund_status"), None);
+    shop.clock.advance(TimeDelta::seconds(10));
+    assert_eq!(shop.find_refund("REFUND_1", "ORDER_1").await["refund_status"], "REFUND_SUCCESS");
+    shop.notice().await;
+    shop.fault(Call::Refund, FaultKind::NoticeFirst);
+    shop.refund("REFUND_2", "ORDER_1", "0.40").await;
+    let told = shop.notices.try_recv();
+    assert!(told.is_ok(), "the answer came first");
+}

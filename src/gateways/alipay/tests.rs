@@ -92,7 +92,7 @@ fn trade(changes: Value) -> Value {
 fn refunded(fund_change: &str) -> Value {
     json!({
         "code": "10000", "msg": "Success", "out_trade_no": payment().as_str(), "trade_no": "2026010122001",
-        "fund_change": fund_change, "refund_fee": "0.90", "gmt_refund_pay": "2026-01-01 09:00:00",
+        "fund_change": fund_change, "refund_fee": "0.40", "gmt_refund_pay": "2026-01-01 09:00:00",
     })
 }
 
@@ -307,6 +307,16 @@ async fn a_refund_is_done_when_money_moved_and_is_asked_about_when_not() {
         let provider = Provider::signs([(Call::Refund, refunded("N")), (Call::FindRefund, found)]).await;
         assert_eq!(provider.connector().refund(&refund_request()).await.unwrap(), forty(expected));
         assert_eq!(provider.asked(), 2);
+    }
+    // Earlier refunds are in the sum, or more went back than we asked for: the question tells.
+    let mut more = refunded("Y");
+    more["refund_fee"] = "0.90".into();
+    let mut drifted = found_refund();
+    drifted["refund_amount"] = "0.41".into();
+    for (found, minor) in [(found_refund(), 40), (drifted, 41)] {
+        let provider = Provider::signs([(Call::Refund, more.clone()), (Call::FindRefund, found)]).await;
+        let refund = provider.connector().refund(&refund_request()).await.unwrap();
+        assert_eq!(refund, GatewayRefund { amount: Money::new(minor, Currency::CNY), state: at_nine() });
     }
     for (field, value) in [("out_trade_no", "other"), ("refund_fee", "0.39")] {
         let mut node = refunded("Y");

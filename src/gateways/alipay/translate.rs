@@ -1,5 +1,7 @@
 //! The provider's payments and refunds in our words. What does not say enough is an error, never a guess.
 
+use std::cmp::Ordering;
+
 use domain::{Evidence, Money, PaymentId, RefundId, Timestamp};
 
 use super::beijing;
@@ -53,7 +55,8 @@ pub(super) fn closed(answer: &str, asked: &PaymentId) -> Result<(), &'static str
 }
 
 /// Reads a verified answer to a refund. `None`: it does not say what became of it, so ask. Only
-/// `fund_change=Y` says that the money moved; `N` is a repeat of one that did, or of one that did not.
+/// `fund_change=Y` says that the money moved; `N` is a repeat of one that did, or of one that did not. Of all
+/// refunds together it tells the sum: where that is more than ours, only a question tells how much ours was.
 pub(super) fn refund(
     answer: &str,
     request: &RefundRequest,
@@ -66,11 +69,13 @@ pub(super) fn refund(
     if refund.fund_change.as_deref() != Some("Y") {
         return Ok(None);
     }
-    // The answer does not name the refund. All refunds together are less than ours: it is not about ours.
-    if refund.refund_fee.is_some_and(|all| Yuan::of(request.amount).is_ok_and(|ours| all < ours)) {
-        return Err("the answer says less than was asked back");
+    let (all, ours) = (refund.refund_fee, Yuan::of(request.amount).ok());
+    match all.zip(ours).map(|(all, ours)| all.cmp(&ours)) {
+        // The answer does not name the refund; with less than ours in it, it is not about ours.
+        Some(Ordering::Less) => Err("the answer says less than was asked back"),
+        Some(Ordering::Greater) => Ok(None),
+        Some(Ordering::Equal) | None => Ok(Some(succeeded(request.amount, refund.gmt_refund_pay.as_deref(), now))),
     }
-    Ok(Some(succeeded(request.amount, refund.gmt_refund_pay.as_deref(), now)))
 }
 
 /// Reads a verified answer about the refund that we asked for. `None`: the provider says success, and nothing

@@ -1,5 +1,7 @@
 //! What must hold after every run, whatever happened in it: each query returns no row.
 
+use std::collections::BTreeSet;
+
 use sea_orm::{ConnectionTrait, Database, Statement};
 
 use super::Shop;
@@ -21,7 +23,8 @@ impl Shop {
         self.ledger_agrees().await;
     }
 
-    /// The gateway's side of the truth: one charge a number, and paid there means paid here.
+    /// The gateway's side of the truth: one charge a number, and paid there means paid here, to the last fen. Of
+    /// what went back there we may not have heard yet; but we never say so of what did not, nor that it failed.
     async fn ledger_agrees(&self) {
         let ledger = self.ledger();
         let mut numbers: Vec<&str> = ledger.charges.iter().map(|c| c.number.as_str()).collect();
@@ -39,10 +42,28 @@ impl Shop {
             assert!(back <= charge.minor, "{} gave back {back} of {}", charge.number, charge.minor);
         }
         let db = Database::connect(&self.database_url).await.unwrap();
-        let sql = "SELECT id FROM payments WHERE status = 'SUCCEEDED' ORDER BY id";
-        let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
-        let ours: Vec<String> = rows.iter().map(|r| r.try_get("", "id").unwrap()).collect();
+        let rows =
+            async |sql: &str| db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
+        let paid = rows("SELECT id, paid, paid_currency FROM payments WHERE status = 'SUCCEEDED' ORDER BY id").await;
+        let sent = rows("SELECT id, amount_minor, status FROM refunds").await;
         db.close().await.unwrap();
-        assert_eq!(ours, numbers, "paid here and paid there differ");
+        let ours: BTreeSet<(String, i64, String)> = paid
+            .iter()
+            .map(|r| (r.try_get("", "id"), r.try_get("", "paid"), r.try_get("", "paid_currency")))
+            .map(|(id, paid, currency)| (id.unwrap(), paid.unwrap(), currency.unwrap()))
+            .collect();
+        let theirs = ledger.charges.iter().map(|c| (c.number.clone(), c.minor, c.currency.clone())).collect();
+        assert_eq!(ours, theirs, "paid here and paid there differ");
+        for refund in sent {
+            let (id, minor): (String, i64) =
+                (refund.try_get("", "id").unwrap(), refund.try_get("", "amount_minor").unwrap());
+            let status: String = refund.try_get("", "status").unwrap();
+            let back = ledger.refunds.iter().find(|r| r.number == id).map(|r| r.minor);
+            match status.as_str() {
+                "SUCCEEDED" => assert_eq!(back, Some(minor), "{id} went back here; there"),
+                "FAILED" => assert_eq!(back, None, "{id} failed here and went back there"),
+                _ => {}
+            }
+        }
     }
 }

@@ -17,10 +17,10 @@
 //! | `TakeOver` | `guard::take_over`, `resolve::adopt` | one conditional UPDATE of a claim whose lease has ended |
 //! | `Slot` | `refund::resolve_refund`: `take_refund_slot` | one transaction: who may say "sent for the first time" |
 //! | `Ask` | `attempt::resolve_payment`, `refund::resolve_refund`: find | nothing: a question |
-//! | `Mark` | before sending: `is_open`, and that it is sent again | one transaction |
+//! | `Mark` | `attempt::open_at_gateway`, `refund::send_refund`: still open? sent again? | one transaction |
 //! | `Renew` | `guard::before_a_call` | one conditional UPDATE: is the lease still ours? |
 //! | `Send`, `Wait` | `Gateway::open`, `Gateway::refund` | the gateway, with no transaction open |
-//! | `AskAfterNo` | `attempt::open_at_gateway`, `refund::send_refund`: find | nothing: a "no" is asked about |
+//! | `AskAfterNo` | the same two: find | nothing: a "no" is asked about |
 //! | `Record` | `change::change_once` | one transaction: state by rank, claim finished if it is still ours |
 //!
 //! What the model leaves out: closing an attempt, amounts, more than two keys, more than one lost commit. Time is

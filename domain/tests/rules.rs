@@ -349,6 +349,7 @@ fn a_minute_lies_between_two_refunds_of_a_payment() {
         order.request_refund(refund_id(n), Some(yuan(10)), terms(), at(100)).unwrap();
     }
     assert_eq!(order.take_refund_slot(&refund_id(1), at(100)), Ok(true));
+    assert_eq!(order.refund(&refund_id(1)).unwrap().next_at, Some(at(120)), "if the answer is never recorded");
     assert_eq!(order.take_refund_slot(&refund_id(2), at(100)), Ok(false));
     assert_eq!(order.refund(&refund_id(2)).unwrap().next_at, Some(at(160)));
     assert_eq!(order.take_refund_slot(&refund_id(2), at(160)), Ok(true));
@@ -365,6 +366,9 @@ fn the_gateway_takes_fifty_refunds_of_a_payment() {
     }
     let more = order.request_refund(refund_id(50), Some(yuan(1)), terms(), at(100));
     assert_eq!(more, Err(RuleError::RefundLimit));
+    // One that failed does not count.
+    order.refund_failed(&refund_id(0), "no".into(), at(101));
+    assert_eq!(order.request_refund(refund_id(50), Some(yuan(1)), terms(), at(102)), Ok(()));
 }
 
 #[test]
@@ -374,6 +378,7 @@ fn a_refund_that_the_gateway_closed_is_taken_over_with_its_reservation() {
     order.refund_closed_by_gateway(&refund_id(1), &keys(), at(101)).unwrap();
     let next = keys().next_refund(&refund_id(1));
     assert_eq!(order.refund(&next).unwrap().amount, yuan(4_000));
+    assert_eq!(order.refund(&next).unwrap().next_at, Some(at(101) + Duration::hours(1)));
     assert_eq!(
         (order.refundable(), order.refund(&refund_id(1)).unwrap().status()),
         (yuan(6_000), RefundStatus::Failed)
@@ -427,6 +432,13 @@ fn a_refund_that_we_took_for_failed_and_is_done_counts() {
     );
     let winner = order.winner().unwrap();
     assert_eq!((winner.refund_reserved, winner.refunded), (5_000, 4_000));
+    // What still fits needs nothing to give way.
+    let mut order = paid();
+    order.request_refund(refund_id(1), Some(yuan(4_000)), terms(), at(100)).unwrap();
+    order.refund_failed(&refund_id(1), "no".into(), at(101));
+    order.request_refund(refund_id(2), Some(yuan(6_000)), terms(), at(102)).unwrap();
+    assert!(order.refund_succeeded(&refund_id(1), at(103), at(103)));
+    assert_eq!(order.refund(&refund_id(2)).unwrap().status(), RefundStatus::Requested);
     // With nothing that gives way, people must look: nothing is counted twice.
     let mut full = paid();
     full.request_refund(refund_id(1), None, terms(), at(100)).unwrap();

@@ -37,7 +37,7 @@ pub struct Budget {
 }
 
 /// One task in a process: its memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Task {
     /// Why it runs.
     pub job: Job,
@@ -58,7 +58,7 @@ pub struct Task {
 }
 
 /// Why a task runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Job {
     /// A client waits for the answer.
     Request,
@@ -69,7 +69,7 @@ pub enum Job {
 }
 
 /// What a task does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the crate's page has them in a table")]
 pub enum Step {
     Look,
@@ -87,7 +87,7 @@ pub enum Step {
 }
 
 /// What Redis says. It may lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LockAnswer {
     /// You have it (as may others).
     Held,
@@ -113,7 +113,7 @@ pub enum Reply {
 }
 
 /// What a task knows when it records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Learned {
     /// The gateway has it, and the money has not moved yet.
     Open,
@@ -174,7 +174,7 @@ pub struct Record {
 }
 
 /// Where a payment or refund stands, with the ranks of `domain::PaymentStatus`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "the words of the contract")]
 pub enum Status {
     Created,
@@ -262,6 +262,29 @@ impl State {
                 }
             }
         }
+    }
+
+    /// One state for all that differ only in which process does what: processes are alike.
+    pub fn representative(&self) -> Self {
+        let mut order = [0, 1, 2];
+        order.sort_by_key(|&process| std::cmp::Reverse((self.processes[process], self.held_by(process))));
+        let mut same = self.clone();
+        same.processes = order.map(|process| self.processes[process]);
+        for store in [Some(&mut same.store), same.before.as_mut()].into_iter().flatten() {
+            for claim in store.claims.iter_mut().flatten() {
+                if let Holder::Process(process) = &mut claim.holder {
+                    *process = order.iter().position(|was| was == process).unwrap_or_default();
+                }
+            }
+        }
+        same
+    }
+
+    /// Which claims a process holds, now and before the last commit.
+    fn held_by(&self, process: usize) -> [bool; 4] {
+        let held = |claim: Option<Claim>| claim.is_some_and(|c| c.holder == Holder::Process(process));
+        let before = self.before.unwrap_or_default();
+        [self.store.claims[0], self.store.claims[1], before.claims[0], before.claims[1]].map(held)
     }
 
     /// What the gateway would say about the number that a task is about.

@@ -1,6 +1,6 @@
 # Thin on purpose: each target calls one script or one cargo command.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint schema tour judges
+.PHONY: help run test lint schema tour judges mutants
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,3 +22,6 @@ lint: ## Checks format, lints and documentation
 
 schema: ## Writes schema.graphql anew from the code
 	@scripts/schema
+
+mutants: ## Breaks the rules in every small way and sees whether a test notices (half an hour)
+	@scripts/mutants

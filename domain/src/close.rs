@@ -37,7 +37,7 @@ impl Order {
             self.next_at = Some(look_at);
             return Ok(());
         }
-        self.close(reason, words, now, actor);
+        self.close(self.closing.unwrap_or(reason), words, now, actor);
         Ok(())
     }
 
@@ -50,12 +50,11 @@ impl Order {
         }
     }
 
-    /// Records that an attempt is to be closed at its gateway; true when it is a new intent.
-    pub fn begin_attempt_close(&mut self, id: &PaymentId) -> Result<bool, RuleError> {
+    /// Records that an attempt is to be closed at its gateway. Changes nothing once it is over.
+    pub fn begin_attempt_close(&mut self, id: &PaymentId) -> Result<(), RuleError> {
         let payment = self.payment_mut(id)?;
-        let new = payment.is_open() && !payment.closing;
         payment.closing = payment.is_open();
-        Ok(new)
+        Ok(())
     }
 
     fn close(&mut self, reason: CloseReason, words: Option<&str>, now: Timestamp, actor: &str) {

@@ -133,11 +133,11 @@ impl Order {
         }
     }
 
-    /// Takes the payment's next slot for sending this refund: true when it may be sent now; else it is
-    /// scheduled for the slot it may get.
+    /// Takes the payment's next slot for sending this refund for the first time: true when it may be sent now;
+    /// else it is scheduled for the slot it may get, or it was sent before and nothing changes.
     pub fn take_refund_slot(&mut self, id: &RefundId, now: Timestamp) -> Result<bool, RuleError> {
         let refund = self.refund(id).ok_or(RuleError::Unknown)?;
-        if refund.state != RefundState::Requested {
+        if refund.state != RefundState::Requested || refund.sent {
             return Ok(false);
         }
         let payment = self.payment_mut(&refund.payment.clone())?;

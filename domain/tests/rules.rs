@@ -349,6 +349,7 @@ fn a_minute_lies_between_two_refunds_of_a_payment() {
         order.request_refund(refund_id(n), Some(yuan(10)), terms(), at(100)).unwrap();
     }
     assert_eq!(order.take_refund_slot(&refund_id(1), at(100)), Ok(true));
+    assert_eq!(order.refund(&refund_id(1)).unwrap().next_at, Some(at(120)), "if the answer is never recorded");
     assert_eq!(order.take_refund_slot(&refund_id(2), at(100)), Ok(false));
     assert_eq!(order.refund(&refund_id(2)).unwrap().next_at, Some(at(160)));
     assert_eq!(order.take_refund_slot(&refund_id(2), at(160)), Ok(true));
@@ -365,6 +366,9 @@ fn the_gateway_takes_fifty_refunds_of_a_payment() {
     }
     let more = order.request_refund(refund_id(50), Some(yuan(1)), terms(), at(100));
     assert_eq!(more, Err(RuleError::RefundLimit));
+    // One that failed does not count.
+    order.refund_failed(&refund_id(0), "no".into(), at(101));
+    assert_eq!(order.request_refund(refund_id(50), Some(yuan(1)), terms(), at(102)), Ok(()));
 }
 
 #[test]
@@ -374,6 +378,7 @@ fn a_refund_that_the_gateway_closed_is_taken_over_with_its_reservation() {
     order.refund_closed_by_gateway(&refund_id(1), &keys(), at(101)).unwrap();
     let next = keys().next_refund(&refund_id(1));
     assert_eq!(order.refund(&next).unwrap().amount, yuan(4_000));
+    assert_eq!(order.refund(&next).unwrap().next_at, Some(at(101) + Duration::hours(1)));
     assert_eq!(
         (order.refundable(), order.refund(&refund_id(1)).unwrap().status()),
         (yuan(6_000), RefundStatus::Failed)
@@ -427,6 +432,13 @@ fn a_refund_that_we_took_for_failed_and_is_done_counts() {
     );
     let winner = order.winner().unwrap();
     assert_eq!((winner.refund_reserved, winner.refunded), (5_000, 4_000));
+    // What still fits needs nothing to give way.
+    let mut order = paid();
+    order.request_refund(refund_id(1), Some(yuan(4_000)), terms(), at(100)).unwrap();
+    order.refund_failed(&refund_id(1), "no".into(), at(101));
+    order.request_refund(refund_id(2), Some(yuan(6_000)), terms(), at(102)).unwrap();
+    assert!(order.refund_succeeded(&refund_id(1), at(103), at(103)));
+    assert_eq!(order.refund(&refund_id(2)).unwrap().status(), RefundStatus::Requested);
     // With nothing that gives way, people must look: nothing is counted twice.
     let mut full = paid();
     full.request_refund(refund_id(1), None, terms(), at(100)).unwrap();
@@ -464,17 +476,29 @@ fn what_the_gateway_did_not_find_to_close_is_asked_on_about() {
     let mut order = pending();
     order.attempt_not_found(&payment_id(1), at(10));
     assert_eq!(order.status(), OrderStatus::PendingPayment);
-    let mut looks = 0;
+    let (mut looks, mut last) = (0, at(0));
+    assert_eq!(order.payment(&payment_id(1)).unwrap().next_at, Some(at(20)));
     while let Some(next) = order.payment(&payment_id(1)).unwrap().next_at {
+        last = next;
         assert!(order.payment(&payment_id(1)).unwrap().is_closed_on_not_found());
         order.asked(&payment_id(1), next);
         looks += 1;
     }
     assert!(looks > 30, "{looks}");
+    let over = order.payment(&payment_id(1)).unwrap().surely_over();
+    assert_eq!(over, order.expires_at + Duration::minutes(5));
+    assert!(last >= over && last < over + Duration::minutes(1), "no longer than until it is surely over");
+    assert!(!pending().payment(&payment_id(1)).unwrap().is_closed_on_not_found());
+    // At the very end it is over.
+    let mut order = pending();
+    order.attempt_not_found(&payment_id(1), at(10));
+    order.asked(&payment_id(1), over);
+    assert_eq!(order.payment(&payment_id(1)).unwrap().next_at, None);
     // A payment that the gateway has closed is not.
     let mut order = pending();
     order.attempt_closed(&payment_id(1), at(10));
     assert_eq!(order.payment(&payment_id(1)).unwrap().next_at, None);
+    assert!(!order.payment(&payment_id(1)).unwrap().is_closed_on_not_found());
 }
 
 #[test]
@@ -503,6 +527,7 @@ fn orders_are_priced_with_checks() {
     };
     let line = |quantity, unit_price| OrderLine { sku: "X".into(), name: "X".into(), quantity, unit_price };
     assert_eq!(place(vec![line(3, yuan(7)), line(1, yuan(1))]).unwrap().total, yuan(22));
+    assert_eq!(place(vec![line(1, yuan(1))]).unwrap().total, yuan(1), "one fen is the least");
     for lines in [
         vec![],
         vec![line(0, yuan(7))],
@@ -512,4 +537,57 @@ fn orders_are_priced_with_checks() {
     ] {
         assert_eq!(place(lines), Err(RuleError::AmountOutOfRange));
     }
+}
+
+#[test]
+fn an_action_works_until_its_time_is_over() {
+    let order = pending();
+    let payment = order.payment(&payment_id(1)).unwrap();
+    // The gateway's time is longer than the order's: the shorter counts.
+    assert_eq!(payment.action(at(1_799)).unwrap().1, at(1_800));
+    assert!(payment.action(at(1_800)).is_none());
+}
+
+#[test]
+fn refunds_are_looked_at_until_they_are_decided() {
+    type Act = fn(&mut Order);
+    let accepted: Act = |o| o.refund_accepted(&refund_id(1), at(100));
+    let unknown: Act = |o| o.refund_unknown(&refund_id(1), at(100));
+    let nothing: Act = |_| {};
+    let table = [
+        // what became of it, then the pauses after questions at ages of 0, 7, 37 and 95 s and of two days
+        (nothing, [60, 60, 60, 180, 1_800]),
+        (accepted, [5, 30, 60, 180, 1_800]),
+        (unknown, [2, 10, 40, 60, 86_400]),
+    ];
+    for (act, pauses) in table {
+        let mut order = paid();
+        order.request_refund(refund_id(1), Some(yuan(4_000)), terms(), at(100)).unwrap();
+        act(&mut order);
+        for (age, pause) in [0, 7, 37, 95, 172_800].into_iter().zip(pauses) {
+            order.refund_asked(&refund_id(1), at(100 + age));
+            let next = order.refund(&refund_id(1)).unwrap().next_at;
+            assert_eq!(next, Some(at(100 + age + pause)), "at {age} s");
+        }
+    }
+}
+
+#[test]
+fn the_first_reason_to_close_stands_to_the_end() {
+    let mut order = pending();
+    order.begin_close(CloseReason::Cancelled, None, at(5), at(25), "alice").unwrap();
+    order.attempt_closed(&payment_id(1), at(6));
+    order.begin_close(CloseReason::Expired, None, at(1_800), at(1_820), "payonce").unwrap();
+    assert!(matches!(order.state, domain::OrderState::Closed { reason: CloseReason::Cancelled, .. }));
+}
+
+#[test]
+fn a_refund_that_was_sent_has_had_its_slot() {
+    let mut order = paid();
+    order.request_refund(refund_id(1), Some(yuan(10)), terms(), at(100)).unwrap();
+    assert_eq!(order.take_refund_slot(&refund_id(1), at(100)), Ok(true));
+    assert_eq!(order.take_refund_slot(&refund_id(1), at(400)), Ok(false), "who comes second is not the first");
+    // It never left us: it is as if it had not been sent.
+    order.refund_later(&refund_id(1), at(400));
+    assert_eq!(order.take_refund_slot(&refund_id(1), at(400)), Ok(true));
 }

@@ -22,7 +22,17 @@ impl Payments {
         payment: &PaymentId,
         sending: Sending,
     ) -> Result<(), PaymentError> {
-        let order = self.must_find(id).await?;
+        let order = match sending {
+            Sending::First => self.must_find(id).await?,
+            // Said before it is done: whoever has sent it first and is told "no" must not believe it any more.
+            Sending::Again => {
+                let unknown = |order: &mut Order, now| {
+                    order.attempt_unknown(payment, now);
+                    Ok(())
+                };
+                self.change(id, None, unknown).await?.0
+            }
+        };
         let attempt = order.payment(payment).ok_or(PaymentError::NotFound("payment"))?;
         if !attempt.is_open() || attempt.closing {
             // Decided while we came here: it must not be opened any more.
@@ -45,11 +55,7 @@ impl Payments {
             Err(GatewayError::Refused(refusal)) => {
                 tracing::info!(order = %id, %payment, code = refusal.code, "the gateway refused to open the payment");
                 match gateway.find(payment).await {
-                    Ok(None) if sending == Sending::First => {
-                        self.learn(lease, id, payment, GatewayPayment::Failed(refusal.message)).await
-                    }
-                    // The earlier one may still appear; it ends when it is surely over.
-                    Ok(None) => self.nothing_learned(lease, id, payment, &GatewayError::Refused(refusal)).await,
+                    Ok(None) => self.refused(lease, id, payment, sending, &refusal.message).await,
                     Ok(Some(GatewayPayment::Open)) => self.close_attempt(lease, &order, payment).await,
                     Ok(Some(found)) => self.learn(lease, id, payment, found).await,
                     Err(e) => self.nothing_learned(lease, id, payment, &e).await,
@@ -78,6 +84,30 @@ impl Payments {
                 GatewayPayment::Failed(reason) => order.attempt_failed(payment, reason.clone(), now),
             }
             order.finish_close(now, "payonce");
+            Ok(())
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Records a "no" to a payment that the gateway does not know. It is final when nobody else has sent the
+    /// payment, before or since; else that one may still appear, and the payment ends when it is surely over.
+    async fn refused(
+        &self,
+        lease: Option<&Lease>,
+        id: &OrderId,
+        payment: &PaymentId,
+        sending: Sending,
+        reason: &str,
+    ) -> Result<(), PaymentError> {
+        self.change(id, lease, |order, now| {
+            let created = order.payment(payment).is_some_and(|p| p.status() == PaymentStatus::Created);
+            if created && sending == Sending::First {
+                order.attempt_failed(payment, reason.to_owned(), now);
+                order.finish_close(now, "payonce");
+            } else {
+                order.attempt_unknown(payment, now);
+            }
             Ok(())
         })
         .await?;

@@ -100,7 +100,17 @@ impl Payments {
         refund: &RefundId,
         sending: Sending,
     ) -> Result<(), PaymentError> {
-        let order = self.must_find(id).await?;
+        let order = match sending {
+            Sending::First => self.must_find(id).await?,
+            // Said before it is done: whoever has sent it first and is told "no" must not believe it any more.
+            Sending::Again => {
+                let unknown = |order: &mut Order, now| {
+                    order.refund_unknown(refund, now);
+                    Ok(())
+                };
+                self.change(id, None, unknown).await?.0
+            }
+        };
         if order.refund(refund).is_none_or(|r| !r.is_open()) {
             return self.finish(lease, id).await;
         }
@@ -113,32 +123,40 @@ impl Payments {
             // A no about a number that the gateway knows may hide a refund: believe it only after asking.
             Err(GatewayError::Refused(refusal)) => match gateway.find_refund(refund, &request.payment).await {
                 Ok(Some(answer)) => self.learn_refund(lease, id, refund, &answer).await,
-                Ok(None) if sending == Sending::First => {
+                Ok(None) => {
                     tracing::info!(order = %id, %refund, code = refusal.code, "the gateway refused the refund");
                     self.change(id, lease, |order, now| {
-                        order.refund_failed(refund, refusal.message.clone(), now);
+                        let requested = order.refund(refund).is_some_and(|r| r.state == RefundState::Requested);
+                        if requested && sending == Sending::First {
+                            order.refund_failed(refund, refusal.message.clone(), now);
+                        } else {
+                            // Sent before, or since: that one may still appear. Its reservation stays.
+                            order.refund_unknown(refund, now);
+                            order.refund_asked(refund, now);
+                        }
                         Ok(())
                     })
                     .await?;
                     Ok(())
                 }
-                // The earlier one may still appear: its reservation stays.
-                Ok(None) => self.refund_undecided(lease, id, refund, &GatewayError::Refused(refusal)).await,
-                Err(e) => self.refund_undecided(lease, id, refund, &e).await,
+                Err(e) => self.refund_undecided(lease, id, refund, Sending::Again, &e).await,
             },
-            Err(e) => self.refund_undecided(lease, id, refund, &e).await,
+            Err(e) => self.refund_undecided(lease, id, refund, sending, &e).await,
         }
     }
 
+    /// Records that there is no final answer. `sending`: what has just not been answered, or not left us; only of
+    /// the first it follows that nothing began.
     async fn refund_undecided(
         &self,
         lease: Option<&Lease>,
         id: &OrderId,
         refund: &RefundId,
+        sending: Sending,
         e: &GatewayError,
     ) -> Result<(), PaymentError> {
         tracing::warn!(order = %id, %refund, error = %e, "no final answer from the gateway to a refund");
-        let not_begun = matches!(e, GatewayError::NotSent(_) | GatewayError::Later(_));
+        let not_begun = sending == Sending::First && matches!(e, GatewayError::NotSent(_) | GatewayError::Later(_));
         self.change(id, lease, |order, now| {
             if not_begun {
                 order.refund_later(refund, now);
@@ -190,7 +208,7 @@ impl Payments {
             Ok(Some(found)) => self.learn_refund(lease, id, refund, &found).await,
             // It never arrived: the same number again.
             Ok(None) => self.send_refund(lease, id, refund, sending).await,
-            Err(e) => self.refund_undecided(lease, id, refund, &e).await,
+            Err(e) => self.refund_undecided(lease, id, refund, sending, &e).await,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::support::clock::TurnedClock;
 use crate::support::shop::eventually;
 use crate::support::{Backend, Shop, on_every_store};
+use domain::Duration;
+use sandbox::{Call, FaultKind};
 use sea_orm::{ConnectionTrait, Database};
 use serde_json::json;
 
@@ -60,8 +62,38 @@ async fn an_orphan_is_finished_without_its_client() {
     ] {
         db.execute_unprepared(sql).await.unwrap();
     }
-    shop.advance(domain::Duration::seconds(1)).await;
+    shop.advance(Duration::seconds(1)).await;
     assert_eq!(shop.order(&order).await["payments"][0]["status"], "PENDING");
+    shop.check_invariants().await;
+}
+
+/// A process dies after it has sent a refund, and whoever goes on cannot even ask: that its question was not answered
+/// says nothing about what was sent.
+#[tokio::test]
+async fn a_question_that_is_not_answered_does_not_make_a_refund_unsent() {
+    let shop = Shop::open(Backend::Sqlite).await;
+    let (order, _) = shop.paid_order("MUG").await;
+    shop.fault(Call::Refund, FaultKind::LoseAnswer);
+    shop.fault(Call::Notify, FaultKind::Drop);
+    let refund = shop.refund(&Shop::key(), &order, Some(2_500)).await;
+    assert_eq!(refund.at("/refundOrder/refund/status"), "UNKNOWN");
+    let db = Database::connect(&shop.database_url).await.unwrap();
+    for sql in [
+        "UPDATE refunds SET status = 'REQUESTED', next_at = '2999-01-01T00:00:00+00:00'",
+        "UPDATE orders SET version = version - 1",
+        "DELETE FROM events WHERE version > (SELECT version FROM orders)",
+        "UPDATE operations SET state = 'RUNNING', lease_holder = 'gone', lease_until = '2020-01-01T00:00:00+00:00' WHERE name = 'refundOrder'",
+    ] {
+        db.execute_unprepared(sql).await.unwrap();
+    }
+    shop.fault(Call::FindRefund, FaultKind::RateLimited);
+    shop.advance(Duration::seconds(1)).await;
+    assert_eq!(shop.order(&order).await["refunds"][0]["status"], "UNKNOWN");
+    for _ in 0..3 {
+        shop.advance(Duration::seconds(20)).await;
+    }
+    assert_eq!(shop.order(&order).await["refunds"][0]["status"], "SUCCEEDED");
+    assert_eq!(shop.ledger().refunds.len(), 1);
     shop.check_invariants().await;
 }
 
@@ -86,6 +118,6 @@ async fn without_its_redis_everything_is_still_right() {
     }
     let all = shop.ask(&shop.token("alice", "customer"), "{ orders { nodes { id } } }", json!({})).await;
     assert_eq!(all.at("/orders/nodes").as_array().unwrap().len(), 1);
-    assert_eq!(shop.sandbox().calls().iter().filter(|c| c.call == sandbox::Call::Open).count(), 1);
+    assert_eq!(shop.sandbox().calls().iter().filter(|c| c.call == Call::Open).count(), 1);
     shop.check_invariants().await;
 }

@@ -7,6 +7,7 @@ mod cancel_order;
 mod coordination;
 mod create_order;
 mod front_door;
+mod lying_redis;
 mod notifications;
 mod payment_status;
 mod products;

@@ -35,7 +35,10 @@ pub(super) struct Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
     }
 }
 
@@ -158,7 +161,7 @@ mod tests {
     fn one_server_is_read() {
         for (url, address) in [
             ("redis://localhost", "localhost:6379"),
-            ("redis://:s3cret@[::1]:6380/2", "::1:6380"),
+            ("redis://:s3cret@[::1]:6380/2", "[::1]:6380"),
             ("redis://u:a,b@10.0.0.1/", "10.0.0.1:6379"),
             ("REDIS://h/?protocol=resp3", "h:6379"),
             ("rediss://user:s3cret@example.org:6380/2", "example.org:6380"),
@@ -174,7 +177,7 @@ mod tests {
     fn sentinels_are_read() {
         let place = read("redis+sentinel://user:s3cret@a,[::1]:5000,c:26380/my-master/1");
         assert_eq!(place.kind, Kind::Sentinel { service: "my-master".to_owned() });
-        assert_eq!(place.to_string(), "a:26379,::1:5000,c:26380");
+        assert_eq!(place.to_string(), "a:26379,[::1]:5000,c:26380");
         let master = place.reach(&place.seeds[0]);
         assert_eq!((master.redis_settings().password(), master.redis_settings().db()), (Some("s3cret"), 1));
         let anonymous = place.reach_sentinel(&place.seeds[0], false).expect("an address");

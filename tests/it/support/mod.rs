@@ -3,6 +3,9 @@
 pub mod clock;
 pub mod database;
 pub mod invariants;
+pub mod redis_cluster;
+pub mod redis_proxy;
+pub mod redis_sentinel;
 pub mod redis_server;
 pub mod shop;
 pub mod watcher;

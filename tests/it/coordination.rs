@@ -85,7 +85,6 @@ async fn a_cluster_keeps_the_contract_through_a_failover() {
         serves_again(&other).await;
         both_hear_each_other(&c, &other).await;
     }
-    contract(&c).await;
 }
 
 async fn contract(c: &dyn Coordination) {
@@ -404,6 +403,27 @@ async fn a_redis_that_is_down_at_the_start_is_used_when_it_comes() {
 async fn a_wrong_url_is_an_error() {
     let refused = RedisCoordination::connect("redis://:s3cret@one:1,two:2").await.err();
     assert_eq!(refused, Some(ConfigError::Several));
+}
+
+#[tokio::test]
+async fn over_tls_the_certificate_is_checked() {
+    let (redis, port) = RedisServer::start_with_tls().await;
+    let doctor = |url: String, certificate: Option<&std::path::Path>| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_payonce"));
+        command.arg("doctor").env("PAYONCE_REDIS_URL", url).env("PAYONCE_SANDBOX_HOME", "off");
+        command.env("PAYONCE_DATABASE_URL", format!("sqlite://{}?mode=rwc", redis.folder.join("a.db").display()));
+        certificate.map(|file| command.env("SSL_CERT_FILE", file));
+        let said = String::from_utf8(command.output().expect("payonce doctor").stdout).expect("text");
+        said.lines().find(|line| line.contains("redis")).expect("a line about Redis").to_owned()
+    };
+    let certificate = redis.folder.join("certificate.pem");
+    let trusting = async || {
+        doctor(format!("rediss://localhost:{port}"), Some(&certificate)).starts_with("ok")
+            && doctor(format!("rediss://127.0.0.1:{port}"), Some(&certificate)).starts_with("ok")
+    };
+    eventually("Redis to answer over TLS", trusting).await;
+    assert!(doctor(format!("rediss://localhost:{port}"), None).starts_with("FAIL"), "nobody knows this certificate");
+    assert!(doctor(format!("redis://localhost:{port}"), Some(&certificate)).starts_with("FAIL"), "it speaks TLS only");
 }
 
 #[tokio::test]

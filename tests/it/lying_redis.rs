@@ -91,3 +91,15 @@ async fn an_order_costs_two_round_trips() {
     shops[0].create_with("alice", &key, input(20)).await.text("/createOrder/order/id");
     assert_eq!(proxy.exchanges(), counted + 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_answer_makes_no_double_click_of_another_order() {
+    let (_redis, proxy, [shop, _]) = two_shops(Backend::Sqlite).await;
+    let input = |n: i64| json!({"lines": [{"sku": "TEA", "quantity": n}]});
+    shop.create_with("alice", &Shop::key(), input(1)).await.text("/createOrder/order/id");
+    let again = shop.create_with("alice", &Shop::key(), input(1)).await;
+    assert_eq!(again.code(), "DUPLICATE_ORDER");
+    // The same words again, now about something else.
+    proxy.lie(Lie::Stale);
+    shop.create_with("alice", &Shop::key(), input(2)).await.text("/createOrder/order/id");
+}

@@ -14,7 +14,8 @@ pub struct RedisServer {
     pub url: String,
     pub port: u16,
     arguments: Vec<String>,
-    folder: PathBuf,
+    /// Its own.
+    pub folder: PathBuf,
     child: Child,
 }
 
@@ -37,6 +38,28 @@ impl RedisServer {
             }
         }
         panic!("redis-server does not start: is it installed?");
+    }
+
+    /// One that also listens with TLS, on this second port, and shows the `certificate.pem` in its folder.
+    pub async fn start_with_tls() -> (Self, u16) {
+        let tls = free_port();
+        let server = Self::start_with(|port, folder| {
+            let config = folder.join("openssl.cnf");
+            let text = "[req]\ndistinguished_name=dn\nx509_extensions=ext\nprompt=no\n[dn]\nCN=localhost\n\
+                        [ext]\nsubjectAltName=DNS:localhost,IP:127.0.0.1\nbasicConstraints=critical,CA:FALSE\n";
+            std::fs::write(&config, text).expect("openssl.cnf");
+            let (key, certificate) = (folder.join("key.pem"), folder.join("certificate.pem"));
+            let made = Command::new("openssl")
+                .args(["req", "-x509", "-nodes", "-newkey", "rsa:2048", "-days", "2", "-config"])
+                .args([&config, Path::new("-keyout"), &key, Path::new("-out"), &certificate])
+                .stderr(Stdio::null())
+                .status();
+            assert!(made.expect("openssl runs").success());
+            let (tls, key, certificate) = (tls.to_string(), key.display().to_string(), certificate.display().to_string());
+            let more = ["--tls-port", &tls, "--tls-cert-file", &certificate, "--tls-key-file", &key];
+            in_memory(port, folder, &[&more[..], &["--tls-auth-clients", "no"]].concat())
+        });
+        (server.await, tls)
     }
 
     async fn start_on(port: u16, arguments: Vec<String>, folder: PathBuf) -> Option<Self> {

@@ -186,12 +186,7 @@ impl Payments {
     }
 
     /// The same subject with the same content under another key a moment ago: a double click.
-    async fn refuse_double_click(
-        &self,
-        operation: &Operation,
-        content: &str,
-        first: &str,
-    ) -> Result<(), PaymentError> {
+    async fn refuse_double_click(&self, operation: &Operation, content: &str, first: &str) -> Result<(), PaymentError> {
         // What is remembered names the content too: a lie about another order does not stop this one.
         let Some((first, _)) = first.split_once(':').filter(|(_, of)| *of == content) else { return Ok(()) };
         let Ok(first) = IdempotencyKey::parse(first) else { return Ok(()) };

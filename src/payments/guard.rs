@@ -130,9 +130,7 @@ impl Payments {
         let change = made.as_ref().ok().map(|order| OrderChanged::to(order));
         self.0.coordination.end(lock.held(), change.as_ref());
         match worked {
-            Ok(Worked::New { payment, refund, .. }) => {
-                Ok(Outcome { order: made?, payment, refund, replayed: false })
-            }
+            Ok(Worked::New { payment, refund, .. }) => Ok(Outcome { order: made?, payment, refund, replayed: false }),
             Ok(Worked::Taken) => self.wait_for_other(&operation, &may).await?.ok_or(PaymentError::InProgress),
             // The commit's answer may have been lost on its way: the claim tells.
             Err(e @ PaymentError::StoreUnavailable(StoreError::Unavailable(_))) => {

@@ -9,11 +9,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{FIRST_WAIT, LONGEST_WAIT};
 use super::link::{Bells, Link, NoAnswer, keep};
 use super::place::{Address, Kind, Place};
 use super::server::Server;
 use super::slots::Share;
+use super::{FIRST_WAIT, LONGEST_WAIT};
 
 /// Without any sign that something changed, sentinels and clusters are asked again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);

@@ -14,7 +14,9 @@ pub enum ConfigError {
     #[error("the Redis URL must look like redis://[user:password@]host[:port][/database], or rediss:// for TLS")]
     One,
     /// Several servers, and not how they belong together.
-    #[error("several Redis servers: say redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/service")]
+    #[error(
+        "several Redis servers: say redis+cluster://host:port,host:port or redis+sentinel://host:port,host:port/service"
+    )]
     Several,
     /// Not a URL of sentinels.
     #[error(

@@ -119,11 +119,7 @@ mod tests {
         let asked = Address { host: "asked".to_owned(), port: 1 };
         let node = |host: Value, port: i64| Value::Array(vec![host, Value::Int(port)]);
         let named = |host: &str| Value::BulkString(host.as_bytes().to_vec());
-        let share = |first, last, host: &str| Share {
-            first,
-            last,
-            master: Address { host: host.to_owned(), port: 7 },
-        };
+        let share = |first, last, host: &str| Share { first, last, master: Address { host: host.to_owned(), port: 7 } };
         let range = |first, last, node| [Value::Int(first), Value::Int(last), node];
         assert_eq!(read(&range(0, 5, node(named("h"), 7)), &asked), Some(share(0, 5, "h")));
         for nameless in [Value::Nil, named(""), named("?")] {

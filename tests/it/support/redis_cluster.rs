@@ -27,7 +27,8 @@ impl RedisCluster {
     /// Returns when every node says that all is well.
     async fn start_with(replicas: usize, node_timeout: u32) -> Self {
         let node_timeout = node_timeout.to_string();
-        let more = ["--cluster-enabled", "yes", "--cluster-node-timeout", &node_timeout, "--repl-diskless-sync-delay", "0"];
+        let more =
+            ["--cluster-enabled", "yes", "--cluster-node-timeout", &node_timeout, "--repl-diskless-sync-delay", "0"];
         let mut nodes = Vec::new();
         for _ in 0..MASTERS + replicas {
             nodes.push(RedisServer::start_with(|port, folder| in_memory(port, folder, &more)).await);

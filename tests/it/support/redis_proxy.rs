@@ -33,15 +33,8 @@ pub enum Lie {
 }
 
 impl Lie {
-    pub const ALL: [Lie; 7] = [
-        Lie::EverybodyWins,
-        Lie::NobodyWins,
-        Lie::Stale,
-        Lie::Resurrected,
-        Lie::Late,
-        Lie::Nonsense,
-        Lie::Silent,
-    ];
+    pub const ALL: [Lie; 7] =
+        [Lie::EverybodyWins, Lie::NobodyWins, Lie::Stale, Lie::Resurrected, Lie::Late, Lie::Nonsense, Lie::Silent];
 }
 
 /// Ends with the runtime that it was started in.
@@ -61,7 +54,11 @@ struct Shared {
 enum Answer {
     Made(Vec<u8>),
     /// Whatever the server says to this kind of command, at the earliest then; or nothing.
-    Theirs { kind: String, not_before: Option<Instant>, shown: bool },
+    Theirs {
+        kind: String,
+        not_before: Option<Instant>,
+        shown: bool,
+    },
     /// From now on the server speaks by itself.
     Subscribed,
 }
@@ -142,7 +139,9 @@ async fn requests(
             _ if greeting => theirs(None, true),
             Lie::None => theirs(None, true),
             Lie::EverybodyWins if kind == "SET true false" => Answer::Made(b"+OK\r\n".to_vec()),
-            Lie::EverybodyWins if kind == "SET true true" || kind.starts_with("GET") => Answer::Made(b"$-1\r\n".to_vec()),
+            Lie::EverybodyWins if kind == "SET true true" || kind.starts_with("GET") => {
+                Answer::Made(b"$-1\r\n".to_vec())
+            }
             Lie::NobodyWins if kind == "SET true false" => Answer::Made(b"$-1\r\n".to_vec()),
             Lie::Resurrected if ["DEL", "EVAL"].iter().any(|d| kind.starts_with(d)) => Answer::Made(b":1\r\n".to_vec()),
             Lie::Stale => match shared.remembered.lock().unwrap().get(&kind) {

@@ -55,7 +55,8 @@ impl RedisServer {
                 .stderr(Stdio::null())
                 .status();
             assert!(made.expect("openssl runs").success());
-            let (tls, key, certificate) = (tls.to_string(), key.display().to_string(), certificate.display().to_string());
+            let (tls, key, certificate) =
+                (tls.to_string(), key.display().to_string(), certificate.display().to_string());
             let more = ["--tls-port", &tls, "--tls-cert-file", &certificate, "--tls-key-file", &key];
             in_memory(port, folder, &[&more[..], &["--tls-auth-clients", "no"]].concat())
         });

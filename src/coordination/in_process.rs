@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use super::{BACKLOG, millis, new_token};
-use crate::payments::ports::{Announcement, Coordination, Lock, LockToken, OrderChanged};
+use crate::payments::ports::{Announcement, Begun, Coordination, Lock, LockToken, Memory, OrderChanged};
 
 /// Coordinates the tasks of this process and of no other: it never fails, never has a gap, and knows
 /// nothing of a second process. Two processes without Redis still take no money twice (the store
@@ -31,25 +31,26 @@ impl InProcessCoordination {
 
 #[async_trait]
 impl Coordination for InProcessCoordination {
-    async fn lock(&self, name: &str, ttl: Duration) -> Lock {
-        let Some(token) = new_token() else { return Lock::Unavailable };
-        match open(&self.locks).set_new(name, &token, ttl, Instant::now()) {
-            None => Lock::Held(LockToken { name: name.to_owned(), token }),
+    async fn begin(&self, owner: &str, name: &str, ttl: Duration, memory: Option<&Memory>) -> Begun {
+        let now = Instant::now();
+        let remembered =
+            memory.and_then(|m| open(&self.remembered).set_new(key(owner, &m.name), &m.value, m.window, now));
+        let Some(token) = new_token() else { return Begun { lock: Lock::Unavailable, remembered } };
+        let lock = match open(&self.locks).set_new(key(owner, name), &token, ttl, now) {
+            None => Lock::Held(LockToken { owner: owner.to_owned(), name: name.to_owned(), token }),
             Some(_) => Lock::Busy,
+        };
+        Begun { lock, remembered }
+    }
+
+    fn end(&self, held: Option<LockToken>, change: Option<&OrderChanged>) {
+        if let Some(LockToken { owner, name, token }) = held {
+            open(&self.locks).remove_if(&(owner, name), &token);
         }
-    }
-
-    async fn unlock(&self, held: LockToken) {
-        open(&self.locks).remove_if(&held.name, &held.token);
-    }
-
-    async fn remember(&self, name: &str, value: &str, window: Duration) -> Option<String> {
-        open(&self.remembered).set_new(name, value, window, Instant::now())
-    }
-
-    async fn announce(&self, change: &OrderChanged) {
-        // An error only says that nobody listens.
-        let _ = self.told.send(Announcement::Changed(change.clone()));
+        if let Some(change) = change {
+            // An error only says that nobody listens.
+            let _ = self.told.send(Announcement::Changed(change.clone()));
+        }
     }
 
     fn announcements(&self) -> broadcast::Receiver<Announcement> {
@@ -61,10 +62,17 @@ impl Coordination for InProcessCoordination {
     }
 }
 
+/// An owner, and a name of theirs.
+type Key = (String, String);
+
+fn key(owner: &str, name: &str) -> Key {
+    (owner.to_owned(), name.to_owned())
+}
+
 /// Values that end by themselves, by a clock that never runs backwards.
 #[derive(Default)]
 struct Expiring {
-    values: HashMap<String, (String, Instant)>,
+    values: HashMap<Key, (String, Instant)>,
     /// The size at which the ended ones are thrown out: twice what was alive the last time, so the
     /// map stays within twice the living and an insert costs a constant on average.
     purge_at: usize,
@@ -72,8 +80,8 @@ struct Expiring {
 
 impl Expiring {
     /// Sets `name` unless it lives; then returns what it holds, and nothing changes.
-    fn set_new(&mut self, name: &str, value: &str, ttl: Duration, now: Instant) -> Option<String> {
-        if let Some((held, until)) = self.values.get(name)
+    fn set_new(&mut self, name: Key, value: &str, ttl: Duration, now: Instant) -> Option<String> {
+        if let Some((held, until)) = self.values.get(&name)
             && *until > now
         {
             return Some(held.clone());
@@ -82,11 +90,11 @@ impl Expiring {
             self.values.retain(|_, (_, until)| *until > now);
             self.purge_at = (2 * self.values.len()).max(64);
         }
-        self.values.insert(name.to_owned(), (value.to_owned(), now + Duration::from_millis(millis(ttl))));
+        self.values.insert(name, (value.to_owned(), now + Duration::from_millis(millis(ttl))));
         None
     }
 
-    fn remove_if(&mut self, name: &str, value: &str) {
+    fn remove_if(&mut self, name: &Key, value: &str) {
         if self.values.get(name).is_some_and(|(held, _)| held == value) {
             self.values.remove(name);
         }
@@ -108,7 +116,7 @@ mod tests {
     fn what_has_ended_does_not_pile_up() {
         let (mut values, start) = (Expiring::default(), Instant::now());
         for n in 0..10_000 {
-            values.set_new(&n.to_string(), "x", 10 * MILLISECOND, start + n * MILLISECOND);
+            values.set_new(key("a", &n.to_string()), "x", 10 * MILLISECOND, start + n * MILLISECOND);
         }
         assert!(values.values.len() <= 64);
     }
@@ -117,17 +125,17 @@ mod tests {
     fn a_value_lives_to_its_last_millisecond_and_no_longer() {
         let (mut values, start) = (Expiring::default(), Instant::now());
         let first = Some("first".to_owned());
-        assert_eq!(values.set_new("a", "first", 5 * MILLISECOND, start), None);
-        assert_eq!(values.set_new("a", "second", 5 * MILLISECOND, start + 4 * MILLISECOND), first);
-        assert_eq!(values.set_new("a", "third", 5 * MILLISECOND, start + 5 * MILLISECOND), None);
+        assert_eq!(values.set_new(key("a", "a"), "first", 5 * MILLISECOND, start), None);
+        assert_eq!(values.set_new(key("a", "a"), "second", 5 * MILLISECOND, start + 4 * MILLISECOND), first);
+        assert_eq!(values.set_new(key("a", "a"), "third", 5 * MILLISECOND, start + 5 * MILLISECOND), None);
     }
 
     #[test]
     fn extreme_times_to_live_are_taken_as_the_nearest_possible() {
         let (mut values, start) = (Expiring::default(), Instant::now());
-        assert_eq!(values.set_new("long", "x", Duration::MAX, start), None);
-        assert_eq!(values.set_new("short", "x", Duration::ZERO, start), None);
-        assert!(values.set_new("long", "y", Duration::MAX, start + MILLISECOND).is_some());
-        assert!(values.set_new("short", "y", Duration::ZERO, start + MILLISECOND).is_none());
+        assert_eq!(values.set_new(key("a", "long"), "x", Duration::MAX, start), None);
+        assert_eq!(values.set_new(key("a", "short"), "x", Duration::ZERO, start), None);
+        assert!(values.set_new(key("a", "long"), "y", Duration::MAX, start + MILLISECOND).is_some());
+        assert!(values.set_new(key("a", "short"), "y", Duration::ZERO, start + MILLISECOND).is_none());
     }
 }

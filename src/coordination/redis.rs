@@ -2,23 +2,30 @@
 //! `Unavailable` or `None`, at once.
 
 mod link;
+mod masters;
 mod news;
+mod owed;
+mod place;
 mod server;
+mod slots;
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use redis::aio::MultiplexedConnection;
-use redis::{RedisResult, Script, cmd};
+use redis::{Pipeline, Value};
+use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::link::{Link, NoAnswer};
-pub use self::server::ConfigError;
-use self::server::{Server, probe};
+use self::link::NoAnswer;
+use self::masters::Masters;
+use self::owed::{Owed, Promise, Release};
+pub use self::place::ConfigError;
+use self::place::Place;
+use self::slots::slot_of;
 use super::{BACKLOG, millis, new_token};
-use crate::payments::ports::{Announcement, Coordination, Lock, LockToken, OrderChanged};
+use crate::payments::ports::{Announcement, Begun, Coordination, Lock, LockToken, Memory, OrderChanged};
 
 /// Where orders are announced. Redis keeps channels apart from its numbered databases: two
 /// installations on one server hear each other, and find that they know no such order.
@@ -29,119 +36,114 @@ const FIRST_WAIT: Duration = Duration::from_millis(100);
 /// …to here.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
-/// Deletes a lock if it still carries our token: compare and delete in one step, because between a GET
-/// and a DEL the lock may pass to somebody else.
-static RELEASE: LazyLock<Script> = LazyLock::new(|| {
-    Script::new("if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0")
-});
-
-/// Coordinates any number of processes through one Redis server (7.0 or newer).
+/// Coordinates any number of processes through Redis (7.0 or newer): one server, one that sentinels watch
+/// over, or a cluster.
 ///
-/// Every call takes one round trip, or none while Redis does not answer: the first timeout (50 ms) or
+/// A beginning takes one round trip, or none while Redis does not answer: the first timeout (50 ms) or
 /// lost connection opens a breaker, from then on every call returns at once, and a background task
-/// asks until Redis answers again. A Redis that loses its data, restarts, refuses writes or lies costs
-/// time, nothing else. Its tasks end when it is dropped.
+/// asks until Redis answers again; in a cluster, each master has its own breaker. What ends is told in the
+/// background, with whatever else has ended meanwhile. A Redis that loses its data, restarts, fails over,
+/// refuses writes or lies costs time, nothing else. Its tasks end when it is dropped.
 pub struct RedisCoordination {
-    link: Arc<Link>,
+    masters: Arc<Masters>,
+    owed: Arc<Owed>,
     told: broadcast::Sender<Announcement>,
     _tasks: DropGuard,
 }
 
 impl RedisCoordination {
-    /// Connects to `redis://` or `rediss://[user:password@]host[:port][/database]`. A wrong URL is an
-    /// error, a Redis that does not answer is not: it is waited for in the background. Needs a tokio
-    /// runtime; returns within half a second.
+    /// Connects to `redis://[user:password@]host[:port][/database]`, to the master behind
+    /// `redis+sentinel://[user:password@]host[:port],…/service[/database]`, or to the cluster of which
+    /// `redis+cluster://[user:password@]host[:port],…` names some nodes; `rediss` in the place of `redis` is TLS.
+    /// A wrong URL is an error, a Redis that does not answer is not: it is waited for in the background.
+    /// Needs a tokio runtime; returns within a second.
     pub async fn connect(url: &str) -> Result<Self, ConfigError> {
-        let server = Arc::new(Server::open(url)?);
-        let end = CancellationToken::new();
+        let place = Place::read(url)?;
+        if place.is_tls() {
+            // The process may have chosen one before: any will do.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        }
+        let masters = Masters::open(place).await;
+        let owed = Arc::new(Owed::default());
         let (told, _) = broadcast::channel(BACKLOG);
-        let listening = news::listen(Arc::clone(&server), told.clone());
-        tokio::spawn(end.clone().run_until_cancelled_owned(listening));
-        let link = Arc::new(Link::open(server).await);
-        tokio::spawn(end.clone().run_until_cancelled_owned(link::keep(Arc::clone(&link))));
-        Ok(Self { link, told, _tasks: end.drop_guard() })
+        let end = CancellationToken::new();
+        tokio::spawn(end.clone().run_until_cancelled_owned(masters::follow(Arc::clone(&masters))));
+        tokio::spawn(end.clone().run_until_cancelled_owned(news::listen(Arc::clone(&masters), told.clone())));
+        tokio::spawn(end.clone().run_until_cancelled_owned(owed::pay(Arc::clone(&masters), Arc::clone(&owed))));
+        Ok(Self { masters, owed, told, _tasks: end.drop_guard() })
     }
 }
 
 #[async_trait]
 impl Coordination for RedisCoordination {
-    async fn lock(&self, name: &str, ttl: Duration) -> Lock {
-        let Some(token) = new_token() else { return Lock::Unavailable };
-        let key = &lock_key(name);
+    async fn begin(&self, owner: &str, name: &str, ttl: Duration, memory: Option<&Memory>) -> Begun {
+        let Some(token) = new_token() else { return Begun { lock: Lock::Unavailable, remembered: None } };
+        let tag = tag(owner);
+        let key = lock_key(&tag, name);
+        let mut commands = Pipeline::with_capacity(2);
+        commands.cmd("SET").arg(&key).arg(&token).arg("NX").arg("PX").arg(millis(ttl));
+        if let Some(Memory { name, value, window }) = memory {
+            // NX together with GET: since Redis 7.0.
+            let set = commands.cmd("SET").arg(memory_key(&tag, name)).arg(value);
+            set.arg("NX").arg("GET").arg("PX").arg(millis(*window));
+        }
         // A SET whose answer we never see may still land, be it that Redis is slow or that the caller
         // gives up. Until the answer is here, we owe the release of it.
-        let debt = self.link.owe_unless_settled(key, &token);
-        let answer = self
-            .link
-            .ask(async |mut redis| {
-                let mut set = cmd("SET");
-                set.arg(key).arg(&token).arg("NX").arg("PX").arg(millis(ttl));
-                set.query_async::<Option<String>>(&mut redis).await
-            })
-            .await;
-        match answer {
-            Ok(taken) => {
+        let debt = Promise::new(&self.masters, &self.owed, Release::of(&tag, &key, &token));
+        let mut answers = match self.masters.ask(slot_of(&tag), &commands).await {
+            Ok(answers) => answers.into_iter(),
+            Err(NoAnswer::NotAsked) => {
                 debt.settle();
-                if taken.is_some() { Lock::Held(LockToken { name: name.to_owned(), token }) } else { Lock::Busy }
+                return Begun { lock: Lock::Unavailable, remembered: None };
             }
-            Err(NoAnswer::NotAsked | NoAnswer::Refused) => {
-                debt.settle();
-                Lock::Unavailable
-            }
-            Err(NoAnswer::Lost) => Lock::Unavailable,
-        }
-    }
-
-    async fn unlock(&self, held: LockToken) {
-        let key = &lock_key(&held.name);
-        let debt = self.link.owe_unless_settled(key, &held.token);
-        if self.link.ask(async |redis| release(redis, key, &held.token).await).await.is_ok() {
-            debt.settle();
-        }
-    }
-
-    async fn remember(&self, name: &str, value: &str, window: Duration) -> Option<String> {
-        let remembered = self.link.ask(async |mut redis| {
-            let mut set = cmd("SET");
-            // NX together with GET: since Redis 7.0.
-            set.arg(memory_key(name)).arg(value).arg("NX").arg("GET").arg("PX").arg(millis(window));
-            set.query_async(&mut redis).await
-        });
-        remembered.await.ok().flatten()
+            Err(NoAnswer::Lost) => return Begun { lock: Lock::Unavailable, remembered: None },
+        };
+        let lock = match answers.next() {
+            Some(Ok(Value::Okay)) => Lock::Held(LockToken { owner: owner.to_owned(), name: name.to_owned(), token }),
+            Some(Ok(Value::Nil)) => Lock::Busy,
+            // Refused: nothing was done. Anything else is no answer to a SET.
+            Some(Err(_)) => Lock::Unavailable,
+            Some(Ok(_)) | None => return Begun { lock: Lock::Unavailable, remembered: None },
+        };
+        debt.settle();
+        let remembered = answers.next().and_then(|first| redis::from_redis_value(first.ok()?).ok()).flatten();
+        Begun { lock, remembered }
     }
 
     /// Listeners in this process are told at once, whatever Redis does; they hear their own
     /// announcement a second time when it comes back, which changes nothing.
-    async fn announce(&self, change: &OrderChanged) {
-        // An error only says that nobody listens.
-        let _ = self.told.send(Announcement::Changed(change.clone()));
-        let Ok(text) = serde_json::to_string(change) else { return };
-        // A hint: the others read the store from time to time, told or not.
-        let _ =
-            self.link.ask(async |mut redis| cmd("PUBLISH").arg(CHANNEL).arg(&text).exec_async(&mut redis).await).await;
+    fn end(&self, held: Option<LockToken>, change: Option<&OrderChanged>) {
+        if let Some(change) = change {
+            // An error only says that nobody listens.
+            let _ = self.told.send(Announcement::Changed(change.clone()));
+        }
+        let release = held.map(|held| {
+            let tag = tag(&held.owner);
+            Release::of(&tag, &lock_key(&tag, &held.name), &held.token)
+        });
+        let news = change.and_then(|change| serde_json::to_string(change).ok());
+        self.owed.owe(release, news);
+        self.masters.bells.pay.notify_one();
     }
 
     fn announcements(&self) -> broadcast::Receiver<Announcement> {
         self.told.subscribe()
     }
 
-    /// Whether it takes writes: a replica, or a Redis whose memory is full, also answers PING.
     async fn healthy(&self) -> bool {
-        self.link.ask(async |mut redis| probe().exec_async(&mut redis).await).await.is_ok()
+        self.masters.take_writes().await
     }
 }
 
-/// Keys in braces share a hash tag: whatever a script may one day touch besides the lock lies with it.
-fn lock_key(name: &str) -> String {
-    format!("payonce:lock:{{{name}}}")
+/// The hash tag of whatever belongs to this owner: it lies in one slot, and names nobody.
+fn tag(owner: &str) -> String {
+    hex::encode(&Sha256::digest(owner)[..16])
 }
 
-fn memory_key(name: &str) -> String {
-    format!("payonce:once:{{{name}}}")
+fn lock_key(tag: &str, name: &str) -> String {
+    format!("payonce:lock:{{{tag}}}:{name}")
 }
 
-/// Whether the lock was ours and is now gone. The script goes by its SHA, and whole when Redis has
-/// forgotten it.
-async fn release(mut redis: MultiplexedConnection, key: &str, token: &str) -> RedisResult<bool> {
-    RELEASE.key(key).arg(token).invoke_async(&mut redis).await
+fn memory_key(tag: &str, name: &str) -> String {
+    format!("payonce:once:{{{tag}}}:{name}")
 }

@@ -30,8 +30,8 @@ impl Payments {
             let holder = random_token();
             let begun = retried(|| payments.commit_cancel(&operation, &command, &holder)).await?;
             let Some((lease, order)) = begun else { return Ok(Worked::Taken) };
-            payments.tell(&order).await;
             if order.closing.is_some() {
+                payments.tell(&order);
                 payments.end_cancel(&lease, &order.id).await?;
             }
             Ok(Worked::New { order: order.id, payment: None, refund: None })
@@ -100,7 +100,7 @@ impl Payments {
     async fn pursue_close(&self, id: &OrderId) -> Result<(), PaymentError> {
         let lock = self.lock_order(id).await;
         let done = self.close_what_is_open(id).await;
-        self.unlock_order(lock).await;
+        self.unlock_order(lock);
         done
     }
 

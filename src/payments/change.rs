@@ -18,7 +18,7 @@ impl Payments {
         decide: impl Fn(&mut Order, Timestamp) -> Result<R, PaymentError>,
     ) -> Result<(Arc<Order>, R), PaymentError> {
         let (order, result) = retried(|| self.change_once(id, claim, &decide)).await?;
-        self.tell(&order).await;
+        self.tell(&order);
         Ok((order, result))
     }
 
@@ -51,9 +51,8 @@ impl Payments {
     }
 
     /// Tells every process that the order has reached its version. Only a hint.
-    pub(super) async fn tell(&self, order: &Order) {
-        let change = OrderChanged { order: order.id.clone(), version: order.version };
-        self.0.coordination.announce(&change).await;
+    pub(super) fn tell(&self, order: &Order) {
+        self.0.coordination.end(None, Some(&OrderChanged::to(order)));
     }
 }
 

@@ -9,6 +9,7 @@ use domain::{
 
 use super::change::retried;
 use super::guard::{Worked, random_token, sees};
+use super::ports::Memory;
 use super::{Caller, Outcome, PaymentError, Payments, Role};
 use crate::store::{Lease, NewClaim, StoreError};
 
@@ -53,26 +54,35 @@ impl Payments {
         command: CreateOrder,
     ) -> Result<Outcome, PaymentError> {
         let caller = caller.may(Role::Customer)?;
-        self.guarded(
-            operation,
-            sees(caller),
-            |payments, operation| async move { payments.place(operation, command).await },
-        )
+        let click = (!command.allow_duplicate).then(|| Memory {
+            name: format!("double-click:{}", command.content),
+            value: format!("{}:{}", operation.key.as_str(), command.content),
+            window: self.0.settings.duplicate_window,
+        });
+        self.guarded_once(operation, sees(caller), click, |payments, operation, first| async move {
+            payments.place(operation, command, first).await
+        })
         .await
     }
 
-    async fn place(&self, operation: Operation, command: CreateOrder) -> Result<Worked, PaymentError> {
+    /// `first` is what the first click on the same content left, be it this one or an earlier one.
+    async fn place(
+        &self,
+        operation: Operation,
+        command: CreateOrder,
+        first: Option<String>,
+    ) -> Result<Worked, PaymentError> {
         let order = self.price(&operation, &command).await?;
-        if !command.allow_duplicate {
-            self.refuse_double_click(&operation, &command.content).await?;
+        if let Some(first) = first {
+            self.refuse_double_click(&operation, &command.content, &first).await?;
         }
         let payment = order.payments.first().map(|p| p.id.clone());
         let holder = random_token();
         let Some(lease) = retried(|| self.commit_order(&operation, &order, &holder)).await? else {
             return Ok(Worked::Taken);
         };
-        self.tell(&order).await;
-        // From here on there is no error: whatever the gateway says, the payment's state tells it.
+        // Nobody can watch the order yet. From here on there is no error: whatever the gateway says, the
+        // payment's state tells it.
         if let Some(payment) = &payment {
             self.ask(&lease, &order.id, payment).await;
         }
@@ -176,12 +186,13 @@ impl Payments {
     }
 
     /// The same subject with the same content under another key a moment ago: a double click.
-    async fn refuse_double_click(&self, operation: &Operation, content: &str) -> Result<(), PaymentError> {
-        let name = format!("double-click:{}:{content}", operation.subject);
-        let key = operation.key.as_str();
-        let first = self.0.coordination.remember(&name, key, self.0.settings.duplicate_window).await;
-        let Some(first) = first.filter(|first| first != key) else { return Ok(()) };
-        let Ok(first) = IdempotencyKey::parse(&first) else { return Ok(()) };
+    async fn refuse_double_click(&self, operation: &Operation, content: &str, first: &str) -> Result<(), PaymentError> {
+        // What is remembered names the content too: a lie about another order does not stop this one.
+        let Some((first, _)) = first.split_once(':').filter(|(_, of)| *of == content) else { return Ok(()) };
+        let Ok(first) = IdempotencyKey::parse(first) else { return Ok(()) };
+        if first == operation.key {
+            return Ok(());
+        }
         let first = Operation { key: first, name: OperationName::CreateOrder, ..operation.clone() };
         // The first click may not have committed yet; one that never does was refused and does not count.
         for _ in 0..20 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::{Operation, Order, OrderId, PaymentId, RefundId};
 
-use super::ports::{Lock, LockToken};
+use super::ports::{Begun, Lock, LockToken, Memory, OrderChanged};
 use super::{Caller, PaymentError, Payments};
 use crate::store::{Claim, ClaimState, Lease, StoreError};
 
@@ -60,9 +60,25 @@ impl Payments {
         F: FnOnce(Payments, Operation) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Worked, PaymentError>> + Send,
     {
+        self.guarded_once(operation, may, None, |payments, operation, _| work(payments, operation)).await
+    }
+
+    /// [`Payments::guarded`], for work that wants to know whether the subject did something before: it gets what
+    /// was remembered under the memory's name.
+    pub(super) async fn guarded_once<F, Fut>(
+        &self,
+        operation: Operation,
+        may: May,
+        memory: Option<Memory>,
+        work: F,
+    ) -> Result<Outcome, PaymentError>
+    where
+        F: FnOnce(Payments, Operation, Option<String>) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<Worked, PaymentError>> + Send,
+    {
         let this = self.clone();
         let name = operation.name.as_str();
-        let task = self.0.tasks.spawn(async move { this.at_most_once(operation, may, work).await });
+        let task = self.0.tasks.spawn(async move { this.at_most_once(operation, may, memory, work).await });
         let result = match tokio::time::timeout(self.0.settings.deadline, task).await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => Err(PaymentError::Internal(format!("the operation broke off: {panic}"))),
@@ -79,9 +95,15 @@ impl Payments {
         result
     }
 
-    async fn at_most_once<F, Fut>(self, operation: Operation, may: May, work: F) -> Result<Outcome, PaymentError>
+    async fn at_most_once<F, Fut>(
+        self,
+        operation: Operation,
+        may: May,
+        memory: Option<Memory>,
+        work: F,
+    ) -> Result<Outcome, PaymentError>
     where
-        F: FnOnce(Payments, Operation) -> Fut + Send + 'static,
+        F: FnOnce(Payments, Operation, Option<String>) -> Fut + Send + 'static,
         Fut: Future<Output = Result<Worked, PaymentError>> + Send,
     {
         match self.replay(&operation, &may).await {
@@ -94,21 +116,21 @@ impl Payments {
         }
         // The lock only saves work: who does not get it waits a little for the other's claim, and then
         // the store decides.
-        let lock = self.lock_operation(&operation).await;
+        let Begun { lock, remembered } = self.begin(&operation, memory.as_ref()).await;
         if matches!(lock, Lock::Busy)
             && let Some(outcome) = self.wait_for_other(&operation, &may).await?
         {
             return Ok(outcome);
         }
-        let worked = work(self.clone(), operation.clone()).await;
-        if let Lock::Held(token) = lock {
-            self.0.coordination.unlock(token).await;
-        }
+        let worked = work(self.clone(), operation.clone(), remembered).await;
+        let made = match &worked {
+            Ok(Worked::New { order, .. }) => self.must_find(order).await,
+            _ => Err(PaymentError::NotFound("order")),
+        };
+        let change = made.as_ref().ok().map(|order| OrderChanged::to(order));
+        self.0.coordination.end(lock.held(), change.as_ref());
         match worked {
-            Ok(Worked::New { order, payment, refund }) => {
-                let order = self.must_find(&order).await?;
-                Ok(Outcome { order, payment, refund, replayed: false })
-            }
+            Ok(Worked::New { payment, refund, .. }) => Ok(Outcome { order: made?, payment, refund, replayed: false }),
             Ok(Worked::Taken) => self.wait_for_other(&operation, &may).await?.ok_or(PaymentError::InProgress),
             // The commit's answer may have been lost on its way: the claim tells.
             Err(e @ PaymentError::StoreUnavailable(StoreError::Unavailable(_))) => {
@@ -168,7 +190,7 @@ impl Payments {
     }
 
     fn wait_in_line(&self, operation: &Operation) -> Result<Waiting, PaymentError> {
-        let key = lock_name(operation);
+        let key = format!("{}:{}", operation.key.as_str(), operation.subject);
         let mut waiting = self.0.waiting.lock().unwrap_or_else(|e| e.into_inner());
         let count = waiting.entry(key.clone()).or_default();
         if *count >= WAITERS_PER_KEY {
@@ -178,8 +200,9 @@ impl Payments {
         Ok(Waiting { payments: self.clone(), key })
     }
 
-    async fn lock_operation(&self, operation: &Operation) -> Lock {
-        self.0.coordination.lock(&lock_name(operation), self.0.settings.lease).await
+    async fn begin(&self, operation: &Operation, memory: Option<&Memory>) -> Begun {
+        let name = format!("operation:{}", operation.key.as_str());
+        self.0.coordination.begin(&operation.subject, &name, self.0.settings.lease, memory).await
     }
 
     /// Takes over an operation whose lease has ended; `None`: it is alive, or another was faster.
@@ -208,10 +231,9 @@ impl Payments {
     /// The lock of one order, held while its gateway is talked to. `None`: nobody can say, or somebody else has
     /// it for longer than a duplicate would wait; the store's fence judges then.
     pub(super) async fn lock_order(&self, id: &OrderId) -> Option<LockToken> {
-        let name = format!("order:{id}");
         let until = tokio::time::Instant::now() + DUPLICATE_WAITS;
         loop {
-            match self.0.coordination.lock(&name, self.0.settings.lease).await {
+            match self.0.coordination.begin(id.as_str(), "order", self.0.settings.lease, None).await.lock {
                 Lock::Held(token) => return Some(token),
                 Lock::Unavailable => return None,
                 Lock::Busy if tokio::time::Instant::now() >= until => return None,
@@ -220,10 +242,8 @@ impl Payments {
         }
     }
 
-    pub(super) async fn unlock_order(&self, token: Option<LockToken>) {
-        if let Some(token) = token {
-            self.0.coordination.unlock(token).await;
-        }
+    pub(super) fn unlock_order(&self, token: Option<LockToken>) {
+        self.0.coordination.end(token, None);
     }
 }
 
@@ -243,10 +263,6 @@ impl Drop for Waiting {
             }
         }
     }
-}
-
-fn lock_name(operation: &Operation) -> String {
-    format!("operation:{}:{}", operation.key.as_str(), operation.subject)
 }
 
 /// 128 random bits in hexadecimal: who holds a lease.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 pub use domain::RefundRequest;
-use domain::{ClientAction, Date, Evidence, Money, OpenPayment, OrderId, PaymentId, RefundId, Timestamp};
+use domain::{ClientAction, Date, Evidence, Money, OpenPayment, Order, OrderId, PaymentId, RefundId, Timestamp};
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
@@ -227,22 +227,42 @@ pub enum GatewayError {
 }
 
 /// What one process tells the others and itself. Losing all of it loses time, never money.
+///
+/// An operation waits for it once: [`Coordination::begin`] asks everything in one round trip, and
+/// [`Coordination::end`] returns at once.
 #[async_trait]
 pub trait Coordination: Send + Sync {
-    /// Takes the lock `name` for at most `ttl`. `Busy`: somebody has it. `Unavailable`: nobody can say;
-    /// go on without, the store judges.
-    async fn lock(&self, name: &str, ttl: Duration) -> Lock;
-    /// Gives the lock back; does nothing when it is no longer the holder's.
-    async fn unlock(&self, held: LockToken);
-    /// Remembers `value` under `name` for `window` and returns what was remembered before, if anything
-    /// was: then nothing changes. `None` also when nobody can say.
-    async fn remember(&self, name: &str, value: &str, window: Duration) -> Option<String>;
-    /// Tells every process, this one too, that an order has reached a version. A hint: it may be lost.
-    async fn announce(&self, change: &OrderChanged);
+    /// Takes the lock `name` of `owner` for at most `ttl`, and remembers `memory` of the same owner in the same
+    /// breath.
+    async fn begin(&self, owner: &str, name: &str, ttl: Duration, memory: Option<&Memory>) -> Begun;
+    /// Gives a lock back, unless it is no longer the holder's, and tells every process, this one too, that an
+    /// order has reached a version: a hint, it may be lost. Waits for neither; both leave together.
+    fn end(&self, held: Option<LockToken>, change: Option<&OrderChanged>);
     /// What is announced, and every gap in it, from now on.
     fn announcements(&self) -> tokio::sync::broadcast::Receiver<Announcement>;
-    /// Whether the other side answers now, for `/readyz` and `doctor`.
+    /// Whether the other side answers now, for `doctor`.
     async fn healthy(&self) -> bool;
+}
+
+/// Something to be remembered, once: the first value stays until its window ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Under which name.
+    pub name: String,
+    /// What.
+    pub value: String,
+    /// For how long.
+    pub window: Duration,
+}
+
+/// How an operation begins.
+#[derive(Debug)]
+pub struct Begun {
+    /// Whether the lock is ours.
+    pub lock: Lock,
+    /// What was remembered before under the memory's name, if anything was: then nothing changed. `None` also
+    /// when nobody can say.
+    pub remembered: Option<String>,
 }
 
 /// The outcome of asking for a lock.
@@ -252,13 +272,25 @@ pub enum Lock {
     Held(LockToken),
     /// Somebody else's.
     Busy,
-    /// Nobody can say.
+    /// Nobody can say: go on without, the store judges.
     Unavailable,
+}
+
+impl Lock {
+    /// What gives it back, if it is ours.
+    pub fn held(self) -> Option<LockToken> {
+        match self {
+            Lock::Held(token) => Some(token),
+            Lock::Busy | Lock::Unavailable => None,
+        }
+    }
 }
 
 /// Proof of holding one lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockToken {
+    /// Whose the lock is.
+    pub owner: String,
     /// The lock's name.
     pub name: String,
     /// Random, ours alone.
@@ -272,6 +304,13 @@ pub struct OrderChanged {
     pub order: OrderId,
     /// Its version.
     pub version: i64,
+}
+
+impl OrderChanged {
+    /// As the order stands.
+    pub fn to(order: &Order) -> Self {
+        Self { order: order.id.clone(), version: order.version }
+    }
 }
 
 /// What a listener hears.

@@ -43,7 +43,9 @@ impl Payments {
         let holder = random_token();
         let begun = retried(|| self.commit_refund(&operation, command, &holder)).await?;
         let Some((lease, order, id, send_now)) = begun else { return Ok(Worked::Taken) };
-        self.tell(&order).await;
+        if send_now {
+            self.tell(&order);
+        }
         // From here on there is no error: whatever the gateway says, the refund's state tells it.
         if send_now && let Err(e) = self.send_refund(Some(&lease), &order.id, &id, Sending::First).await {
             tracing::warn!(order = %order.id, refund = %id, error = %e, "the answer is not recorded; the scheduler goes on with it");

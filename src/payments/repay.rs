@@ -29,7 +29,7 @@ impl Payments {
             // Two attempts must not be opened at the same moment; without the lock the fence still decides.
             let lock = payments.lock_order(&command.order).await;
             let worked = payments.reopen(&operation, &command).await;
-            payments.unlock_order(lock).await;
+            payments.unlock_order(lock);
             worked
         })
         .await
@@ -48,7 +48,7 @@ impl Payments {
         let begun = retried(|| self.commit_attempt(operation, &command.method, request.clone(), &holder)).await?;
         let Some(Begun { lease, order, payment, reused }) = begun else { return Ok(Worked::Taken) };
         if !reused {
-            self.tell(&order).await;
+            self.tell(&order);
             // From here on there is no error: whatever the gateway says, the payment's state tells it.
             self.ask(&lease, &order.id, &payment).await;
         }

@@ -128,7 +128,7 @@ impl Payments {
         }
         tx.save(&mut held, now).await?;
         tx.commit().await?;
-        self.tell(&held.order).await;
+        self.tell(&held.order);
         Ok(())
     }
 

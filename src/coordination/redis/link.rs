@@ -1,39 +1,40 @@
-//! The one connection that all commands share, and the breaker around it.
+//! The one connection to a master that all commands share, and the breaker around it.
 //!
 //! It comes out of the pool and stays out for as long as it works: a checkout costs a PING each time,
-//! and commands multiplex. No connection means that the breaker is open.
+//! and commands multiplex. No connection means that the breaker is open. Every master of a cluster has its
+//! own: one that is frozen costs the others nothing.
 
-use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_redis::Connection;
-use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, RedisResult, Value};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::server::{RESPONSE, Server, Trouble, ends_the_line};
-use super::{FIRST_WAIT, LONGEST_WAIT, release};
+use super::server::{RESPONSE, Server, Trouble, ends_the_line, is_elsewhere};
+use super::{FIRST_WAIT, LONGEST_WAIT};
 
-/// Releases owed at most; more than that is left to the locks' own end.
-const MOST_DEBTS: usize = 1024;
-/// A release that found nothing is tried once more after this time: the SET may come in later, on the
-/// connection that was given up.
-const SECOND_TRY: Duration = Duration::from_secs(1);
-/// No lock is meant to live longer; an older debt is forgotten.
-const DEBT_ENDS: Duration = Duration::from_secs(60);
 /// A refusal is logged no more often than this.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// The shared connection to Redis, if there is one now.
+/// The shared connection to one master, if there is one now.
 pub(super) struct Link {
-    server: Arc<Server>,
+    pub(super) server: Server,
     line: Mutex<Line>,
-    debts: Mutex<Vec<Debt>>,
-    /// The line broke, or something is owed: the keeper has work.
-    work: Notify,
+    broken: Notify,
+    bells: Arc<Bells>,
     refusal_logged: Mutex<Option<Instant>>,
+}
+
+/// What the links tell those who look after all of them.
+#[derive(Default)]
+pub(super) struct Bells {
+    /// This one may no longer be the master.
+    pub(super) doubt: Notify,
+    /// There may be something to pay, or somebody to pay it to.
+    pub(super) pay: Notify,
 }
 
 #[derive(Default)]
@@ -43,59 +44,53 @@ struct Line {
     connection: Option<Connection>,
 }
 
-/// A lock that may be ours without our knowing, or that we could not give back.
-struct Debt {
-    key: String,
-    token: String,
-    since: Instant,
-    tried: bool,
-}
-
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum NoAnswer {
     /// The breaker is open: nothing was sent.
     NotAsked,
-    /// Redis said no: nothing was done.
-    Refused,
-    /// Nobody knows whether it was done.
+    /// Nobody knows what was done.
     Lost,
 }
 
 impl Link {
-    /// Tries to connect, once. Without success it starts as broken.
-    pub(super) async fn open(server: Arc<Server>) -> Self {
-        let link = Self {
-            server,
-            line: Mutex::default(),
-            debts: Mutex::default(),
-            work: Notify::new(),
-            refusal_logged: Mutex::default(),
-        };
-        if let Err(trouble) = link.mend().await {
-            tracing::warn!(redis = %link.server, %trouble, "Redis does not answer; starting without it");
-        }
-        link
+    /// Starts with the breaker open; [`keep`] closes it.
+    pub(super) fn new(server: Server, bells: Arc<Bells>) -> Self {
+        Self { server, line: Mutex::default(), broken: Notify::new(), bells, refusal_logged: Mutex::default() }
     }
 
-    /// Puts one question, once, and waits 50 ms at most; not at all while the breaker is open. The first
-    /// answer that fails to come opens it.
-    pub(super) async fn ask<T, F>(&self, question: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, NoAnswer>
-    where
-        F: Future<Output = RedisResult<T>>,
-    {
-        let (number, connection) = self.current().ok_or(NoAnswer::NotAsked)?;
-        // Around the library's own timeout, which starts anew when a script must be loaded first.
-        match timeout(RESPONSE, question(connection)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                let said_no = error.code().is_some();
-                if ends_the_line(&error) {
-                    self.hang_up(number, error.into());
-                } else {
-                    self.log_refusal(error.into());
+    /// Whether the breaker is closed.
+    pub(super) fn is_up(&self) -> bool {
+        open(&self.line).connection.is_some()
+    }
+
+    /// Sends some commands at once and waits 50 ms at most for all their answers; not at all while the breaker is
+    /// open. The first answer that fails to come opens it. A command that is refused changed nothing.
+    pub(super) async fn ask(&self, commands: &Pipeline) -> Result<Vec<RedisResult<Value>>, NoAnswer> {
+        let (number, mut connection) = self.current().ok_or(NoAnswer::NotAsked)?;
+        let count = commands.len();
+        match timeout(RESPONSE, connection.send_packed_commands(commands, 0, count)).await {
+            Ok(Ok(answers)) if answers.len() == count => {
+                let answers: Vec<_> = answers.into_iter().map(Value::extract_error).collect();
+                for refusal in answers.iter().filter_map(|answer| answer.as_ref().err()) {
+                    if ends_the_line(refusal) {
+                        self.hang_up(number, refusal.into());
+                    } else {
+                        self.log_refusal(refusal.into());
+                    }
+                    if is_elsewhere(refusal) {
+                        self.bells.doubt.notify_one();
+                    }
                 }
-                Err(if said_no { NoAnswer::Refused } else { NoAnswer::Lost })
+                Ok(answers)
+            }
+            Ok(Ok(_)) => {
+                self.hang_up(number, Trouble::NONSENSE);
+                Err(NoAnswer::Lost)
+            }
+            Ok(Err(error)) => {
+                self.hang_up(number, error.into());
+                Err(NoAnswer::Lost)
             }
             Err(_) => {
                 self.hang_up(number, Trouble::TIMEOUT);
@@ -104,11 +99,16 @@ impl Link {
         }
     }
 
-    /// Owes the release of a lock from now on, unless the promise is settled: also when the caller is
-    /// cancelled.
-    pub(super) fn owe_unless_settled(&self, key: &str, token: &str) -> Promise<'_> {
-        let debt = Debt { key: key.to_owned(), token: token.to_owned(), since: Instant::now(), tried: false };
-        Promise { link: self, debt: Some(debt) }
+    /// Closes the breaker, if the server answers.
+    pub(super) async fn mend(&self) -> Result<(), Trouble> {
+        let connection = self.server.dial().await?;
+        let mut line = open(&self.line);
+        line.number += 1;
+        line.connection = Some(connection);
+        drop(line);
+        tracing::info!(redis = %self.server.address, "Redis answers");
+        self.bells.pay.notify_one();
+        Ok(())
     }
 
     fn current(&self) -> Option<(u64, MultiplexedConnection)> {
@@ -125,54 +125,14 @@ impl Link {
         let Some(connection) = line.connection.take() else { return };
         drop(line);
         drop(connection);
-        tracing::warn!(redis = %self.server, %trouble, "Redis does not answer; going on without it");
-        self.work.notify_one();
+        tracing::warn!(redis = %self.server.address, %trouble, "Redis does not answer; going on without it");
+        self.broken.notify_one();
+        self.bells.doubt.notify_one();
     }
 
-    /// Closes the breaker, if Redis answers.
-    async fn mend(&self) -> Result<(), Trouble> {
-        let connection = self.server.dial().await?;
-        let mut line = open(&self.line);
-        line.number += 1;
-        line.connection = Some(connection);
-        drop(line);
-        tracing::info!(redis = %self.server, "Redis answers");
-        Ok(())
-    }
-
-    /// Serves the debts until the line breaks.
     async fn until_broken(&self) {
-        while self.current().is_some() {
-            self.pay().await;
-            let owing = !open(&self.debts).is_empty();
-            tokio::select! {
-                () = self.work.notified() => {}
-                () = sleep(SECOND_TRY), if owing => {}
-            }
-        }
-    }
-
-    /// Releases what is owed. What was there is done with; what was not may still come, once.
-    async fn pay(&self) {
-        let debts = mem::take(&mut *open(&self.debts));
-        for mut debt in debts.into_iter().filter(|debt| debt.since.elapsed() < DEBT_ENDS) {
-            let released = self.ask(|redis| release(redis, &debt.key, &debt.token)).await;
-            match released {
-                Ok(true) => {}
-                Ok(false) if debt.tried => {}
-                Ok(false) => {
-                    debt.tried = true;
-                    self.owe(debt);
-                }
-                Err(_) => self.owe(debt),
-            }
-        }
-    }
-
-    fn owe(&self, debt: Debt) {
-        let mut debts = open(&self.debts);
-        if debts.len() < MOST_DEBTS {
-            debts.push(debt);
+        while self.is_up() {
+            self.broken.notified().await;
         }
     }
 
@@ -180,7 +140,7 @@ impl Link {
         let mut logged = open(&self.refusal_logged);
         if logged.is_none_or(|at| at.elapsed() >= QUIET) {
             *logged = Some(Instant::now());
-            tracing::warn!(redis = %self.server, %trouble, "Redis refuses a command; going on without the answer");
+            tracing::warn!(redis = %self.server.address, %trouble, "Redis refuses a command; going on without the answer");
         }
     }
 }
@@ -190,15 +150,18 @@ impl Link {
 pub(super) async fn keep(link: Arc<Link>) {
     let mut wait = FIRST_WAIT;
     loop {
+        while !link.is_up()
+            && let Err(trouble) = link.mend().await
+        {
+            tracing::debug!(redis = %link.server.address, %trouble, "Redis still does not answer");
+            link.bells.doubt.notify_one();
+            pause(&mut wait).await;
+        }
         let since = Instant::now();
         link.until_broken().await;
         if since.elapsed() >= LONGEST_WAIT {
             wait = FIRST_WAIT;
         } else {
-            pause(&mut wait).await;
-        }
-        while let Err(trouble) = link.mend().await {
-            tracing::debug!(redis = %link.server, %trouble, "Redis still does not answer");
             pause(&mut wait).await;
         }
     }
@@ -210,30 +173,7 @@ pub(super) async fn pause(wait: &mut Duration) {
     *wait = (*wait * 2).min(LONGEST_WAIT);
 }
 
-/// See [`Link::owe_unless_settled`].
-#[must_use]
-pub(super) struct Promise<'a> {
-    link: &'a Link,
-    debt: Option<Debt>,
-}
-
-impl Promise<'_> {
-    /// Redis has answered: nothing is owed.
-    pub(super) fn settle(mut self) {
-        self.debt = None;
-    }
-}
-
-impl Drop for Promise<'_> {
-    fn drop(&mut self) {
-        if let Some(debt) = self.debt.take() {
-            self.link.owe(debt);
-            self.link.work.notify_one();
-        }
-    }
-}
-
 /// No code panics while it holds these locks, and none waits.
-fn open<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn open<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -82,7 +82,7 @@ impl Shop {
         .map(|(k, v)| (k.to_owned(), v.to_owned()))
         .collect();
         if let Some(redis) = backend.redis() {
-            environment.insert("PAYONCE_REDIS_URL".to_owned(), redis);
+            environment.entry("PAYONCE_REDIS_URL".to_owned()).or_insert(redis);
         }
         let config = Config::from(BTreeMap::new(), environment).unwrap();
         let app = App::start(&config, clock.clone()).await.unwrap();

@@ -21,10 +21,7 @@ use crate::gateways::{ConfigError, Registry, alipay, wechat_pay};
 use crate::http::{self, HttpSettings, NewToken, SocketSettings, Sockets, TokenKeys, TokenVerifier};
 use crate::payments::ports::{BoxFuture, Clock, Coordination};
 use crate::payments::{Payments, Settings};
-use crate::store::{Product, Store, StoreOptions};
-
-/// How long operations under way may take to end at a shutdown.
-const PATIENCE: Duration = Duration::from_secs(15);
+use crate::store::{Depth, Invariant, Product, Store, StoreOptions, Violation};
 
 /// Why it did not start: one line, naming the variable to change.
 #[derive(Debug, thiserror::Error)]
@@ -95,6 +92,8 @@ pub struct App {
     sockets: Arc<Sockets>,
     servers: Vec<JoinHandle<()>>,
     stop: CancellationToken,
+    /// How long operations under way may take to end at a shutdown.
+    patience: Duration,
 }
 
 impl App {
@@ -131,6 +130,8 @@ impl App {
             lease: config.lease,
             duplicate_window: config.duplicate_window,
             deadline: Duration::from_secs(10),
+            key_retention: config.key_retention,
+            max_operations: config.max_operations,
             public_url: public_url.clone(),
         };
         let payments =
@@ -159,13 +160,23 @@ impl App {
             servers.push(serve(listener, doors.admin, &stop));
         }
         payments.start();
-        Ok(App { address, admin_address, payments, sandbox, store, sockets: doors.sockets, servers, stop })
+        Ok(App {
+            address,
+            admin_address,
+            payments,
+            sandbox,
+            store,
+            sockets: doors.sockets,
+            servers,
+            stop,
+            patience: config.shutdown_timeout,
+        })
     }
 
     /// Takes nothing new, ends live connections, waits for what is under way, and closes every door.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.payments.stop(PATIENCE).await;
+        self.payments.stop(self.patience).await;
         // Each socket says goodbye by itself; a reader that does not read is not waited for.
         for _ in 0..100 {
             if self.sockets.open() == 0 {
@@ -391,8 +402,9 @@ pub fn mint_token_at(
     http::mint(secret, new).map_err(StartError)
 }
 
-/// Checks everything that is configured, one line each; true when all is well.
-pub async fn doctor(config: &Config) -> bool {
+/// Checks everything that is configured, one line each; true when all is well. `deep`: also asks the database
+/// everything that must hold, which reads whole tables.
+pub async fn doctor(config: &Config, deep: bool) -> bool {
     let mut well = true;
     let mut say = |what: &str, result: Result<String, String>| {
         let (sign, text) = match result {
@@ -420,6 +432,14 @@ pub async fn doctor(config: &Config) -> bool {
                 Err(e) => Err(e.to_string()),
             };
             say("clock", clock);
+            if deep {
+                for invariant in Invariant::all() {
+                    let asked = store.check(&invariant, Depth::Everything, SystemClock.now()).await;
+                    if let Some(result) = verdict(&invariant, asked) {
+                        say(invariant.name, result);
+                    }
+                }
+            }
             store.close().await;
         }
     }
@@ -448,6 +468,23 @@ pub async fn doctor(config: &Config) -> bool {
     say("gateways", gateway);
     say("tokens", tokens(config, clock).map(|_| "keys are readable".to_owned()).map_err(|e| e.to_string()));
     well
+}
+
+/// `None`: there is no such thing on this database.
+fn verdict(
+    invariant: &Invariant,
+    asked: Result<Option<Violation>, crate::store::StoreError>,
+) -> Option<Result<String, String>> {
+    match asked {
+        Ok(None) => None,
+        Ok(Some(found)) if found.rows.is_empty() => Some(Ok(invariant.promise.to_owned())),
+        Ok(Some(found)) => {
+            let n = found.rows.len();
+            let rows = found.rows.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+            Some(Err(format!("{} Not so of {n} rows: {rows}", invariant.promise)))
+        }
+        Err(e) => Some(Err(e.to_string())),
+    }
 }
 
 /// Reads products from CSV (`sku,name,price_minor,currency` with that header) and puts them into the

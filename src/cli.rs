@@ -61,7 +61,11 @@ enum Command {
         command: Products,
     },
     /// Check config, database, clock, Redis and gateway keys; one line each, exit 1 on any failure.
-    Doctor,
+    Doctor {
+        /// Ask the database everything that must hold, too. Reads whole tables.
+        #[arg(long)]
+        deep: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -99,7 +103,9 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Products { command: Products::Import { file } } => {
             app::import_products(&config, &file).await.map(|n| println!("{n} products are in the catalogue"))
         }
-        Command::Doctor => return if app::doctor(&config).await { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+        Command::Doctor { deep } => {
+            return if app::doctor(&config, deep).await { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

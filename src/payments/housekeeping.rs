@@ -6,16 +6,22 @@ use super::{PaymentError, Payments};
 use crate::store::{Depth, Invariant};
 
 const EVERY: Duration = Duration::minutes(1);
-/// What reads more than the newest rows, or deletes, is done once in so many rounds.
-const RARELY: u64 = 60;
+/// What deletes, or reads more than the newest rows, is done this often.
+const RARELY: Duration = Duration::hours(1);
 /// Claims that are forgotten in one statement.
 const BATCH: u64 = 500;
 
 /// Runs until the workflows stop.
 pub(super) async fn run(payments: Payments) {
-    for round in 0_u64.. {
-        payments.keep_house(round.is_multiple_of(RARELY)).await;
-        let next = payments.now() + EVERY;
+    let mut thorough_at = payments.now();
+    loop {
+        let now = payments.now();
+        let thorough = now >= thorough_at;
+        if thorough {
+            thorough_at = now + RARELY;
+        }
+        payments.keep_house(thorough).await;
+        let next = now + EVERY;
         // No database future is in here.
         tokio::select! {
             () = payments.0.clock.sleep_until(next) => {}
@@ -25,11 +31,11 @@ pub(super) async fn run(payments: Payments) {
 }
 
 impl Payments {
-    async fn keep_house(&self, thoroughly: bool) {
+    async fn keep_house(&self, thorough: bool) {
         if let Err(e) = self.check_invariants().await {
             tracing::warn!(error = %e, "what must hold could not be asked; it is asked again in a minute");
         }
-        if !thoroughly {
+        if !thorough {
             return;
         }
         match self.purge_keys().await {

@@ -43,7 +43,7 @@ pub struct Violation {
 impl Invariant {
     /// Every one of them.
     pub fn all() -> Vec<Invariant> {
-        TEXT.split(';').filter_map(Self::read).collect()
+        TEXT.split(";\n").filter_map(Self::read).collect()
     }
 
     fn read(text: &'static str) -> Option<Invariant> {

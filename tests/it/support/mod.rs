@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod database;
+pub mod desk;
 pub mod invariants;
 pub mod redis_server;
 pub mod shop;

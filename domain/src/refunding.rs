@@ -19,8 +19,8 @@ fn pause(gateway: Gateway) -> Duration {
 }
 
 impl Order {
-    /// Reserves `amount` (all that is left when `None`) of what the winner brought and records the
-    /// refund. It may be sent at its `next_at`: now, or later when another was sent a moment ago.
+    /// Reserves `amount` (all that is left when `None`) of what [`Order::refund_target`] brought and records
+    /// the refund. It may be sent at its `next_at`: now, or later when another was sent a moment ago.
     pub fn request_refund(
         &mut self,
         id: RefundId,

@@ -13,6 +13,7 @@ use super::ports::{
     BillStream, Closed, Gateway, GatewayError, GatewayPayment, GatewayRefund, Gateways, Notification,
     NotificationError, Opened, RefundRequest,
 };
+use super::resolve::ASK_PAUSE;
 use super::{PaymentError, Payments};
 
 /// How many unknowns of a gateway are asked about in a second.
@@ -79,7 +80,9 @@ impl Payments {
     pub(super) async fn wake_unknown(&self) -> Result<(), PaymentError> {
         let now = self.now();
         for gateway in self.0.answers.take(now) {
-            match self.0.store.wake_unknown(gateway, now, LEAST_AGE, PER_SECOND).await {
+            // Some were asked about a moment ago, in vain.
+            let first = now + ASK_PAUSE;
+            match self.0.store.wake_unknown(gateway, now, first, LEAST_AGE, PER_SECOND).await {
                 Ok(0) => {}
                 Ok(n) => tracing::info!(
                     gateway = gateway.name(),

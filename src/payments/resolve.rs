@@ -7,7 +7,7 @@ use super::{Caller, PaymentError, Payments};
 use crate::store::{Claim, Due, Lease};
 
 /// One question per payment in this time, whoever asks.
-const ASK_PAUSE: domain::Duration = domain::Duration::seconds(3);
+pub(super) const ASK_PAUSE: domain::Duration = domain::Duration::seconds(3);
 
 impl Payments {
     /// Finishes an operation whose intent is committed and whose holder is gone: the gateway is asked

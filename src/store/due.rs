@@ -56,12 +56,13 @@ impl Store {
         Ok(due)
     }
 
-    /// A gateway answers again: what was unknown there for more than `least_age` is asked about from now on,
+    /// A gateway answers again: what was unknown there for more than `least_age` is asked about from `first` on,
     /// oldest first and at most `per_second` in a second, rather than at its own next time. How many.
     pub async fn wake_unknown(
         &self,
         gateway: Gateway,
         now: Timestamp,
+        first: Timestamp,
         least_age: Duration,
         per_second: usize,
     ) -> Result<usize, StoreError> {
@@ -71,7 +72,7 @@ impl Store {
         let payments: Vec<i64> = payment::Entity::find()
             .select_only()
             .column(payment::Column::Seq)
-            .filter(payment::Column::NextAt.gt(now))
+            .filter(payment::Column::NextAt.gt(first))
             .filter(payment::Column::Status.is_in(["CREATED", "UNKNOWN"]))
             .filter(payment::Column::Gateway.eq(gateway.name()))
             .filter(payment::Column::Since.lte(now - least_age))
@@ -88,7 +89,7 @@ impl Store {
         let refunds: Vec<i64> = refund::Entity::find()
             .select_only()
             .column(refund::Column::Seq)
-            .filter(refund::Column::NextAt.gt(now))
+            .filter(refund::Column::NextAt.gt(first))
             .filter(refund::Column::Status.eq("UNKNOWN"))
             .filter(refund::Column::Since.lte(now - least_age))
             .filter(refund::Column::PaymentId.in_subquery(theirs))
@@ -97,7 +98,7 @@ impl Store {
             .into_tuple()
             .all(&self.write)
             .await?;
-        let mut at = now;
+        let mut at = first;
         for some in payments.chunks(per_second.max(1)) {
             payment::Entity::update_many()
                 .col_expr(payment::Column::NextAt, Expr::val(at))

@@ -18,6 +18,7 @@ use payonce::payments::ports::{
 };
 use payonce::payments::{Caller, CreateOrder, Outcome, PaymentError, PaymentMethod, Payments, Role, Settings, Taken};
 use payonce::store::{Product, Store};
+use sea_orm::{ConnectionTrait, Database};
 
 use super::Backend;
 use super::clock::TurnedClock;
@@ -28,6 +29,7 @@ pub struct Desk {
     pub clock: Arc<TurnedClock>,
     pub gateway: Arc<TestGateway>,
     pub store: Store,
+    database_url: String,
 }
 
 impl Desk {
@@ -62,7 +64,7 @@ impl Desk {
         let coordination = Arc::new(InProcessCoordination::new());
         let key = NumberKey::new(&[7; 32]).unwrap();
         let payments = Payments::new(store.clone(), gateways, coordination, clock.clone(), key, settings);
-        Desk { payments, clock, gateway, store }
+        Desk { payments, clock, gateway, store, database_url }
     }
 
     pub fn operation(key: &str) -> Operation {
@@ -91,6 +93,14 @@ impl Desk {
             content: String::new(),
         };
         self.payments.create_order(&self.alice(), Self::operation(key), command).await
+    }
+
+    /// The leases of all who are gone run out.
+    pub async fn leases_end(&self) {
+        let db = Database::connect(&self.database_url).await.unwrap();
+        let sql = "UPDATE operations SET lease_until = '2020-01-01 00:00:00' WHERE state = 'RUNNING'";
+        db.execute_unprepared(sql).await.unwrap();
+        db.close().await.unwrap();
     }
 
     pub async fn order(&self, id: &OrderId) -> Arc<Order> {

@@ -85,6 +85,7 @@ impl Payments {
             Err(GatewayError::Refused(refusal)) => {
                 tracing::info!(order = %id, %payment, code = refusal.code, "the gateway refused to open the payment");
                 match gateway.find(payment).await {
+                    Ok(None) if refusal.number_is_used() => return Ok(Some(GatewayPayment::Open)),
                     Ok(None) if sending == Sending::First => {
                         self.learn(lease, id, payment, GatewayPayment::Failed(refusal.message)).await?;
                     }

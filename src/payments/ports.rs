@@ -220,6 +220,14 @@ pub struct Refusal {
     pub message: String,
 }
 
+impl Refusal {
+    /// The number was given before with other content. Alipay says so of a QR code, too, that nobody has scanned,
+    /// and whose query finds nothing.
+    pub fn number_is_used(&self) -> bool {
+        self.code == "OUT_TRADE_NO_USED" || self.code.ends_with("ACQ.CONTEXT_INCONSISTENT")
+    }
+}
+
 /// Sorted by what the caller may do next, not by what broke.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {

@@ -174,6 +174,32 @@ async fn a_refund_that_was_lost_here_is_recorded_and_not_made_again(backend: Bac
     shop.close().await;
 }
 
+/// Alipay does not find a QR code that nobody has scanned, but knows its number.
+#[tokio::test]
+async fn a_code_that_was_lost_here_can_still_be_paid_and_counts_once() {
+    let rewindable = Rewindable::new(Backend::Sqlite).await;
+    let key = Shop::key();
+    let method = json!({"gateway": "ALIPAY", "product": "PRECREATE"});
+    let input = json!({"lines": [{"sku": "MUG", "quantity": 1}], "payment": method, "allowDuplicate": true});
+    let shop = rewindable.rewound().await;
+    let lost = shop.create_with("alice", &key, input.clone()).await.text("/createOrder/payment/id");
+    shop.close().await;
+    rewindable.clock.turn(Duration::minutes(1));
+
+    let shop = rewindable.rewound().await;
+    let bought = shop.create_with("alice", &key, input).await;
+    assert_eq!(bought.at("/createOrder/payment/status"), "PENDING", "{}", bought.body);
+    assert_ne!(bought.text("/createOrder/payment/id"), lost);
+    let order = bought.text("/createOrder/order/id");
+    shop.payer_pays(&lost).await;
+    shop.advance(Duration::seconds(20)).await;
+    let paid = shop.order(&order).await;
+    assert_eq!((&paid["status"], &paid["payments"][0]["status"]), (&json!("PAID"), &json!("SUCCEEDED")), "{paid}");
+    assert_eq!(shop.ledger().charges.len(), 1);
+    shop.check_invariants().await;
+    shop.close().await;
+}
+
 /// Set back, and priced anew meanwhile: what was paid then does not fit now. Staff give it back.
 #[tokio::test]
 async fn a_payment_of_another_amount_is_given_back_by_staff() {

@@ -120,7 +120,7 @@ async fn create(url: String, key: String) -> Option<Value> {
 async fn what_ends_in_time_is_answered() {
     let stage = Stage::set("10s").await;
     let mut server = stage.serve().await;
-    let purchase = stage.purchase(&server, &Shop::key(), 2_000).await;
+    let purchase = stage.purchase(&server, &Shop::key(), 5_000).await;
     server.terminate();
     eventually("nothing new is taken", async || create(server.url.clone(), Shop::key()).await.is_none()).await;
     let answer = purchase.await.unwrap().expect("an answer");

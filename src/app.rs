@@ -19,10 +19,8 @@ use crate::gateways::{ConfigError, Registry, alipay, wechat_pay};
 use crate::http::{self, HttpSettings, NewToken, SocketSettings, Sockets, TokenKeys, TokenVerifier};
 use crate::payments::ports::{BoxFuture, Clock, Coordination};
 use crate::payments::{Payments, Reconciliation, Settings};
-use crate::store::{Product, Store, StoreOptions};
+use crate::store::{Depth, Invariant, Product, Store, StoreOptions, Violation};
 
-/// How long operations under way may take to end at a shutdown.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// For the head of a request; shorter than proxies keep idle connections, which they find closed then.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
 /// Connections for requests, besides the sockets that may be open.
@@ -125,6 +123,8 @@ pub struct App {
     sockets: Arc<Sockets>,
     servers: Vec<JoinHandle<()>>,
     stop: CancellationToken,
+    /// How long operations under way may take to end at a shutdown.
+    patience: Duration,
 }
 
 impl App {
@@ -189,13 +189,23 @@ impl App {
             servers.push(serve(listener, doors.admin));
         }
         payments.start();
-        Ok(App { address, admin_address, payments, sandbox, store, sockets: doors.sockets, servers, stop })
+        Ok(App {
+            address,
+            admin_address,
+            payments,
+            sandbox,
+            store,
+            sockets: doors.sockets,
+            servers,
+            stop,
+            patience: config.shutdown_timeout,
+        })
     }
 
     /// Takes nothing new, ends live connections, waits for what is under way, and closes every door.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.payments.stop(PATIENCE).await;
+        self.payments.stop(self.patience).await;
         // Each socket says goodbye by itself; a reader that does not read is not waited for.
         for _ in 0..100 {
             if self.sockets.open() == 0 {
@@ -223,6 +233,8 @@ fn settings(config: &Config, public_url: String) -> Settings {
         lease: config.lease,
         duplicate_window: config.duplicate_window,
         deadline: Duration::from_secs(10),
+        key_retention: config.key_retention,
+        max_operations: config.max_operations,
         public_url,
     }
 }
@@ -242,7 +254,7 @@ pub async fn reconcile(
     let settings = settings(config, config.public_url.clone().unwrap_or_default());
     let payments = Payments::new(store.clone(), gateways, coordination, clock, config.number_key.clone(), settings);
     let compared = payments.reconcile(gateway, day).await;
-    payments.stop(PATIENCE).await;
+    payments.stop(config.shutdown_timeout).await;
     store.close().await;
     compared.map_err(|e| failed("reconcile", e))
 }
@@ -447,8 +459,9 @@ pub fn mint_token_at(
     http::mint(secret, new).map_err(StartError)
 }
 
-/// Checks everything that is configured, one line each; true when all is well.
-pub async fn doctor(config: &Config) -> bool {
+/// Checks everything that is configured, one line each; true when all is well. `deep`: also asks the database
+/// everything that must hold, which reads whole tables.
+pub async fn doctor(config: &Config, deep: bool) -> bool {
     let mut well = true;
     let mut say = |what: &str, result: Result<String, String>| {
         let (sign, text) = match result {
@@ -476,6 +489,14 @@ pub async fn doctor(config: &Config) -> bool {
                 Err(e) => Err(e.to_string()),
             };
             say("clock", clock);
+            if deep {
+                for invariant in Invariant::all() {
+                    let asked = store.check(&invariant, Depth::Everything, SystemClock.now()).await;
+                    if let Some(result) = verdict(&invariant, asked) {
+                        say(invariant.name, result);
+                    }
+                }
+            }
             store.close().await;
         }
     }
@@ -504,6 +525,23 @@ pub async fn doctor(config: &Config) -> bool {
     say("gateways", gateway);
     say("tokens", tokens(config, clock).map(|_| "keys are readable".to_owned()).map_err(|e| e.to_string()));
     well
+}
+
+/// `None`: there is no such thing on this database.
+fn verdict(
+    invariant: &Invariant,
+    asked: Result<Option<Violation>, crate::store::StoreError>,
+) -> Option<Result<String, String>> {
+    match asked {
+        Ok(None) => None,
+        Ok(Some(found)) if found.rows.is_empty() => Some(Ok(invariant.promise.to_owned())),
+        Ok(Some(found)) => {
+            let n = found.rows.len();
+            let rows = found.rows.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+            Some(Err(format!("{} Not so of {n} rows: {rows}", invariant.promise)))
+        }
+        Err(e) => Some(Err(e.to_string())),
+    }
 }
 
 /// Reads products from CSV (`sku,name,price_minor,currency` with that header) and puts them into the

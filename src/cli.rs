@@ -71,7 +71,11 @@ enum Command {
         date: domain::Date,
     },
     /// Check config, database, clock, Redis and gateway keys; one line each, exit 1 on any failure.
-    Doctor,
+    Doctor {
+        /// Ask the database everything that must hold, too. Reads whole tables.
+        #[arg(long)]
+        deep: bool,
+    },
 }
 
 #[derive(Subcommand)]
@@ -123,7 +127,9 @@ pub async fn run(cli: Cli) -> ExitCode {
                 Err(e) => Err(e),
             }
         }
-        Command::Doctor => return if app::doctor(&config).await { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+        Command::Doctor { deep } => {
+            return if app::doctor(&config, deep).await { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -121,6 +121,12 @@ pub struct Config {
     pub lease: Duration,
     /// `PAYONCE_DUPLICATE_WINDOW`
     pub duplicate_window: Duration,
+    /// `PAYONCE_KEY_RETENTION`; never below the longest time to pay, so that no purged key finds its order open.
+    pub key_retention: Duration,
+    /// `PAYONCE_MAX_OPERATIONS`
+    pub max_operations: usize,
+    /// `PAYONCE_SHUTDOWN_TIMEOUT`
+    pub shutdown_timeout: Duration,
     /// `PAYONCE_NUMBER_KEY`
     pub number_key: NumberKey,
     /// `PAYONCE_WECHAT_PAY_*`
@@ -154,7 +160,7 @@ pub struct ConfigError {
 }
 
 /// Everything that is understood. A key of the file is the variable's name without `PAYONCE_`, in lower case.
-const KEYS: [&str; 42] = [
+const KEYS: &[&str] = &[
     "profile",
     "listen",
     "admin_listen",
@@ -169,6 +175,9 @@ const KEYS: [&str; 42] = [
     "repay_margin",
     "lease",
     "duplicate_window",
+    "key_retention",
+    "max_operations",
+    "shutdown_timeout",
     "number_key",
     "wechat_pay_base_url",
     "wechat_pay_standby_url",
@@ -246,6 +255,9 @@ impl Config {
             repay_margin: values.duration("repay_margin", "1m", 60, 3_600)?,
             lease: values.duration("lease", "15s", 0, 60)?,
             duplicate_window: values.duration("duplicate_window", "5s", 0, 3_600)?,
+            key_retention: values.duration("key_retention", "30d", 7 * 86_400, 3_650 * 86_400)?,
+            max_operations: values.number("max_operations", Some(1_024))?.unwrap_or(usize::MAX),
+            shutdown_timeout: values.duration("shutdown_timeout", "10s", 0, 300)?,
             number_key: values.number_key(dev)?,
             wechat_pay: values.wechat_pay()?,
             alipay: values.alipay()?,
@@ -568,6 +580,8 @@ mod tests {
             ("PAYONCE_NUMBER_KEY", "short", "at least 32"),
             ("PAYONCE_ORDER_TTL", "soon", "30m"),
             ("PAYONCE_ORDER_TTL", "1s", "from 120s"),
+            ("PAYONCE_KEY_RETENTION", "6d", "from 604800s"),
+            ("PAYONCE_MAX_OPERATIONS", "0", "from 1"),
             ("PAYONCE_PUBLIC_URL", "ftp://x", "https://"),
             ("PAYONCE_WS_PER_PROCESS", "0", "from 1"),
             ("PAYONCE_LOG_FORMAT", "xml", "neither json nor pretty"),

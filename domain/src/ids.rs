@@ -69,6 +69,12 @@ impl NumberKey {
         RefundId(self.derive(RefundId::PREFIX, &["refund", closed.as_str()]))
     }
 
+    /// The id under which we keep a refund of a payment that was made outside, under a number that is no id
+    /// of ours.
+    pub fn outside_refund(&self, payment: &PaymentId, number: &str) -> RefundId {
+        RefundId(self.derive(RefundId::PREFIX, &["outside", payment.as_str(), number]))
+    }
+
     fn derive_for(&self, prefix: &str, operation: &Operation, gateway: &str, n: u32) -> String {
         let n = n.to_string();
         self.derive(prefix, &[&operation.subject, operation.name.as_str(), operation.key.as_str(), gateway, &n])

@@ -96,6 +96,13 @@ impl Fingerprint {
         Self(Sha256::digest(canonical(&Value::Object(whole))).into())
     }
 
+    /// Reads [`Fingerprint::to_hex`] back.
+    pub fn from_hex(digits: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(digits, &mut bytes).ok()?;
+        Some(Self(bytes))
+    }
+
     /// 64 lower-case hexadecimal digits.
     pub fn to_hex(&self) -> String {
         hex::encode(self.0)

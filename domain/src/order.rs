@@ -408,9 +408,9 @@ impl Order {
         }
     }
 
-    /// Money of another amount or currency arrived and nobody has decided about it.
+    /// Money of another amount or currency arrived and has not all gone back yet.
     pub fn has_mismatch(&self) -> bool {
-        self.payments.iter().any(|p| matches!(p.state, PaymentState::Succeeded { mismatch: true, .. }))
+        self.payments.iter().any(Payment::is_undecided_mismatch)
     }
 
     pub(crate) fn note_event(&mut self, kind: EventType, facts: Value, actor: &str) {

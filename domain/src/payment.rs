@@ -1,5 +1,7 @@
 //! A payment: one attempt at paying an order at one gateway.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{ClientAction, Duration, Gateway, Money, OpenPayment, PaymentId, Timestamp};
 
 /// One attempt. Its counters are the judge of refunds: `refund_reserved + refunded <= paid`.
@@ -69,7 +71,7 @@ pub enum PaymentState {
 }
 
 /// A verified answer or notification that says money arrived.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// The gateway's own number of the payment.
     pub transaction_id: String,
@@ -184,6 +186,11 @@ impl Payment {
             PaymentState::Succeeded { .. } => (self.paid - self.refund_reserved - self.refunded).max(0),
             _ => 0,
         }
+    }
+
+    /// It brought another amount or currency than was asked for, and some of it is still here.
+    pub fn is_undecided_mismatch(&self) -> bool {
+        matches!(self.state, PaymentState::Succeeded { mismatch: true, .. }) && self.refunded < self.paid
     }
 
     /// What arrived, if anything did.

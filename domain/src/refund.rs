@@ -57,6 +57,9 @@ pub enum RefundReason {
     Other,
     /// The order did not need the money. Payonce alone gives this reason.
     Surplus,
+    /// Made in the gateway's console, or by us before the store lost its last commits. Payonce alone gives
+    /// this reason.
+    Outside,
 }
 
 /// Where a refund stands. Accepted is not success: only a query or a notification is.
@@ -114,7 +117,7 @@ impl RefundStatus {
 }
 
 impl RefundReason {
-    const ALL: [RefundReason; 7] = [
+    const ALL: [RefundReason; 8] = [
         Self::CustomerRequest,
         Self::Duplicate,
         Self::OutOfStock,
@@ -122,6 +125,7 @@ impl RefundReason {
         Self::Fraud,
         Self::Other,
         Self::Surplus,
+        Self::Outside,
     ];
 
     /// The name in columns, in the schema and in logs.
@@ -134,6 +138,7 @@ impl RefundReason {
             Self::Fraud => "FRAUD",
             Self::Other => "OTHER",
             Self::Surplus => "SURPLUS",
+            Self::Outside => "OUTSIDE",
         }
     }
 
@@ -147,6 +152,7 @@ impl RefundReason {
             Self::Fraud => "Payment not recognised",
             Self::Other => "Refund",
             Self::Surplus => "Payment not needed",
+            Self::Outside => "Refund made outside",
         }
     }
 

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use crate::{
-    Duration, EventType, Gateway, Money, NumberKey, Order, OrderState, Payment, PaymentId, Refund, RefundId,
-    RefundReason, RefundRequest, RefundState, RefundTerms, RuleError, Timestamp,
+    Duration, EventType, Gateway, Money, NumberKey, Order, OrderState, Payment, PaymentId, PaymentState, Refund,
+    RefundId, RefundReason, RefundRequest, RefundState, RefundTerms, RuleError, Timestamp,
 };
 
 /// WeChat Pay: at most 50 refunds of one payment.
@@ -19,8 +19,8 @@ fn pause(gateway: Gateway) -> Duration {
 }
 
 impl Order {
-    /// Reserves `amount` (all that is left when `None`) of what the winner brought and records the
-    /// refund. It may be sent at its `next_at`: now, or later when another was sent a moment ago.
+    /// Reserves `amount` (all that is left when `None`) of what [`Order::refund_target`] brought and records
+    /// the refund. It may be sent at its `next_at`: now, or later when another was sent a moment ago.
     pub fn request_refund(
         &mut self,
         id: RefundId,
@@ -28,20 +28,44 @@ impl Order {
         terms: RefundTerms,
         now: Timestamp,
     ) -> Result<(), RuleError> {
-        let OrderState::Paid { winner, .. } = &self.state else { return Err(RuleError::NotRefundable) };
-        let winner = winner.clone();
-        let maximum = self.refundable();
+        let payment = self.refund_target(None)?;
+        self.request_refund_of(&payment, id, amount, terms, now)
+    }
+
+    /// Whose money a refund gives back: the payment that is named, if it may be asked back; else the winner's;
+    /// else, of an order that nothing has won, that of the payment that does not fit.
+    pub fn refund_target(&self, named: Option<&PaymentId>) -> Result<PaymentId, RuleError> {
+        let may = |p: &&Payment| p.is_undecided_mismatch() || self.winner().is_some_and(|w| w.id == p.id);
+        let target = match named {
+            Some(id) => self.payment(id).filter(may),
+            None => self.winner().or_else(|| self.payments.iter().find(|p| p.is_undecided_mismatch())),
+        };
+        target.map(|p| p.id.clone()).ok_or(RuleError::NotRefundable)
+    }
+
+    /// [`Order::request_refund`] of one payment: the winner, or one that does not fit.
+    pub fn request_refund_of(
+        &mut self,
+        payment: &PaymentId,
+        id: RefundId,
+        amount: Option<Money>,
+        terms: RefundTerms,
+        now: Timestamp,
+    ) -> Result<(), RuleError> {
+        let target = self.payment(payment).ok_or(RuleError::Unknown)?;
+        let currency = target.evidence().ok_or(RuleError::NotRefundable)?.amount.currency;
+        let maximum = Money::new(target.refundable(), currency);
         let amount = amount.unwrap_or(maximum);
-        if amount.currency != self.total.currency || amount.minor < 0 || (amount.minor == 0 && maximum.minor > 0) {
+        if amount.currency != currency || amount.minor < 0 || (amount.minor == 0 && maximum.minor > 0) {
             return Err(RuleError::AmountOutOfRange);
         }
-        if maximum.minor == 0 && self.refunds.iter().all(|r| !r.is_open()) {
+        if maximum.minor == 0 && self.refunds.iter().all(|r| r.payment != *payment || !r.is_open()) {
             return Err(RuleError::NotRefundable);
         }
         if amount.minor > maximum.minor || amount.minor == 0 {
             return Err(RuleError::ExceedsPaid { maximum });
         }
-        self.reserve(&winner, id, amount, terms, now, now)
+        self.reserve(payment, id, amount, terms, now, now)
     }
 
     /// What the gateway is asked for, the same every time.
@@ -86,15 +110,8 @@ impl Order {
             return true;
         }
         let amount = refund.amount.minor;
-        let room = |order: &Self| order.payment(&refund.payment).map_or(0, Payment::refundable);
-        if !refund.is_open() {
-            let waiting = |r: &&Refund| r.payment == refund.payment && r.state == RefundState::Requested && !r.sent;
-            while room(self) < amount {
-                let Some(gives_way) = self.refunds.iter().rev().find(waiting).map(|r| r.id.clone()) else {
-                    return false;
-                };
-                self.refund_failed(&gives_way, "An earlier refund turned out to be done.".to_owned(), now);
-            }
+        if !refund.is_open() && !self.make_room(&refund.payment, amount, now) {
+            return false;
         }
         let Ok(payment) = self.payment_mut(&refund.payment) else { return false };
         if refund.is_open() {
@@ -102,7 +119,81 @@ impl Order {
         }
         payment.refunded += amount;
         self.set_refund(id, RefundState::Succeeded { at }, now, EventType::RefundSucceeded);
+        self.mismatch_may_be_over(&refund.payment);
         true
+    }
+
+    /// Records a verified refund that was not made here, whatever our state: it counts like our own. `id` is
+    /// the gateway's number where that is an id of ours, else [`NumberKey::outside_refund`]; `number` is the
+    /// gateway's. Told again, nothing changes.
+    ///
+    /// False: it does not fit, for it exceeds what is left of the payment or is in another currency; people
+    /// must look.
+    pub fn refund_made_outside(
+        &mut self,
+        payment: &PaymentId,
+        id: RefundId,
+        number: &str,
+        amount: Money,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        if self.refund(&id).is_some() {
+            return true;
+        }
+        let fits = self
+            .payment(payment)
+            .and_then(Payment::evidence)
+            .is_some_and(|e| e.amount.currency == amount.currency && amount.minor > 0);
+        if !fits || !self.make_room(payment, amount.minor, now) {
+            return false;
+        }
+        let Ok(owner) = self.payment_mut(payment) else { return false };
+        owner.refunded += amount.minor;
+        let gateway = owner.gateway().name();
+        let note = format!("The gateway's number is {number}.");
+        let terms = RefundTerms { reason: RefundReason::Outside, note: Some(note), requested_by: gateway.to_owned() };
+        let facts = json!({"refund": id, "payment": payment, "amount": amount, "reason": terms.reason});
+        self.refunds.push(Refund {
+            id,
+            payment: payment.clone(),
+            amount,
+            terms,
+            state: RefundState::Succeeded { at },
+            sent: true,
+            since: now,
+            next_at: None,
+            created_at: now,
+        });
+        self.note_event(EventType::RefundSucceeded, facts, gateway);
+        self.mismatch_may_be_over(payment);
+        true
+    }
+
+    /// Lets refunds that were never sent give way until `amount` is free; false: it cannot be.
+    fn make_room(&mut self, payment: &PaymentId, amount: i64, now: Timestamp) -> bool {
+        let waiting = |r: &&Refund| r.payment == *payment && r.state == RefundState::Requested && !r.sent;
+        let free: i64 = self.refunds.iter().filter(waiting).map(|r| r.amount.minor).sum();
+        let room = |order: &Self| order.payment(payment).map_or(0, Payment::refundable);
+        if room(self) + free < amount {
+            return false;
+        }
+        while room(self) < amount {
+            let Some(gives_way) = self.refunds.iter().rev().find(waiting).map(|r| r.id.clone()) else {
+                return false;
+            };
+            self.refund_failed(&gives_way, "An earlier refund turned out to be done.".to_owned(), now);
+        }
+        true
+    }
+
+    /// When all of what did not fit has gone back, an unpaid order goes on: it may be paid, and it expires.
+    fn mismatch_may_be_over(&mut self, payment: &PaymentId) {
+        let did_not_fit =
+            self.payment(payment).is_some_and(|p| matches!(p.state, PaymentState::Succeeded { mismatch: true, .. }));
+        if did_not_fit && self.state == OrderState::PendingPayment && !self.has_mismatch() {
+            self.next_at = Some(self.expires_at);
+        }
     }
 
     /// Records a definite no: the reservation is free again.

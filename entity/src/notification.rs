@@ -15,6 +15,8 @@ pub struct Model {
     pub facts: Json,
     pub outcome: String,
     pub received_at: DateTimeUtc,
+    pub news: Option<Json>,
+    pub next_at: Option<DateTimeUtc>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -4,6 +4,7 @@ mod columns;
 mod m20261120_000001_catalogue;
 mod m20261120_000002_orders;
 mod m20261120_000003_operations;
+mod m20261120_000004_keeping;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -18,6 +19,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_000001_catalogue::Migration),
             Box::new(m20261120_000002_orders::Migration),
             Box::new(m20261120_000003_operations::Migration),
+            Box::new(m20261120_000004_keeping::Migration),
         ]
     }
 }

@@ -119,6 +119,9 @@ mirrored!(
         Other,
         /// The order did not need the money. Given by Payonce alone.
         Surplus,
+        /// Made in the gateway's console, or by Payonce before its store lost its last commits. Given by Payonce
+        /// alone.
+        Outside,
     }
 );
 

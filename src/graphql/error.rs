@@ -1,7 +1,7 @@
 //! Domain errors to what a client may know: one match, every code in one place.
 
 use async_graphql::{Error, ErrorExtensions, Response, ServerError, Value};
-use domain::{Money, OrderId, RuleError};
+use domain::{Money, OrderId, PaymentId, RefundId, RuleError};
 
 use crate::payments::PaymentError;
 
@@ -68,6 +68,8 @@ struct WayOut {
     remaining_seconds: Option<i64>,
     maximum_refundable: Option<Money>,
     order: Option<OrderId>,
+    payment: Option<PaymentId>,
+    refund: Option<RefundId>,
 }
 
 impl ApiError {
@@ -121,6 +123,8 @@ impl ApiError {
             ("remainingSeconds", way_out.remaining_seconds.map(Value::from)),
             ("maximumRefundable", way_out.maximum_refundable.map(money)),
             ("orderId", way_out.order.as_ref().map(|id| Value::from(id.as_str()))),
+            ("paymentId", way_out.payment.as_ref().map(|id| Value::from(id.as_str()))),
+            ("refundId", way_out.refund.as_ref().map(|id| Value::from(id.as_str()))),
         ];
         members.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
         members
@@ -227,14 +231,19 @@ impl From<PaymentError> for ApiError {
                 "This key was used with other content. A key belongs to one intent: make a new one for a new intent.",
             )
             .new_key(),
-            PaymentError::KeyExpired { order } => {
+            PaymentError::KeyExpired { order, payment, refund } => {
                 let message = "This key was used long ago and never executes again. Look at what it made; make a new key for a new intent.";
-                let error = Self::new(code::IDEMPOTENCY_KEY_EXPIRED, message).new_key();
-                match order {
-                    Some(order) => error.about(order),
-                    None => error,
-                }
+                let mut error = Self::new(code::IDEMPOTENCY_KEY_EXPIRED, message).new_key();
+                error.way_out.order = order;
+                error.way_out.payment = payment;
+                error.way_out.refund = refund;
+                error
             }
+            PaymentError::Overloaded => Self::new(
+                code::OVERLOADED,
+                "Too many operations are under way here; this one has not begun. Send the same key again in a moment.",
+            )
+            .again_after(1_000),
             PaymentError::InProgress => Self::new(
                 code::IDEMPOTENCY_IN_PROGRESS,
                 "The first request with this key is still under way. Send the same key again.",

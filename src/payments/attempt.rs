@@ -2,26 +2,66 @@
 
 use domain::{Order, OrderId, PaymentId, PaymentStatus};
 
+use super::next_number::Running;
 use super::ports::{Closed, GatewayError, GatewayPayment, Opened};
 use super::{PaymentError, Payments};
 use crate::store::Lease;
 
 impl Payments {
-    /// Asks the gateway for the first time to open an attempt, and records what we learned and nothing more.
-    /// There is no error: what could not be recorded is found again by the scheduler.
-    pub(super) async fn ask(&self, lease: &Lease, order: &OrderId, payment: &PaymentId) {
-        if let Err(e) = self.open_at_gateway(Some(lease), order, payment, Sending::First).await {
-            tracing::warn!(%order, %payment, error = %e, "the answer is not recorded; the scheduler goes on with it");
+    /// Asks the gateway for the first time to open an attempt, and records what we learned and nothing more;
+    /// returns the attempt that the operation came to. There is no error: what could not be recorded is found
+    /// again by the scheduler.
+    pub(super) async fn ask(&self, running: Running<'_>, order: &OrderId, payment: PaymentId) -> PaymentId {
+        match self.open_at_gateway(Some(running), order, &payment, Sending::First).await {
+            Ok(came_to) => came_to,
+            Err(e) => {
+                tracing::warn!(%order, %payment, error = %e, "the answer is not recorded; the scheduler goes on with it");
+                let operation = running.operation;
+                let claim = self.0.store.claim_of(&operation.subject, operation.key.as_str()).await;
+                claim.ok().flatten().and_then(|claim| claim.payment).unwrap_or(payment)
+            }
         }
     }
 
+    /// Opens an attempt, or the operation's next ones while the gateway knows their numbers already; returns the
+    /// last. Without an operation under way there is no next one.
     async fn open_at_gateway(
+        &self,
+        running: Option<Running<'_>>,
+        id: &OrderId,
+        payment: &PaymentId,
+        mut sending: Sending,
+    ) -> Result<PaymentId, PaymentError> {
+        let lease = running.map(|r| r.lease);
+        let mut payment = payment.clone();
+        loop {
+            let Some(known) = self.send(lease, id, &payment, sending).await? else { return Ok(payment) };
+            let next = match running {
+                Some(running) => self.next_number(running, id, &payment, known).await?,
+                None if known == GatewayPayment::Open => {
+                    let order = self.must_find(id).await?;
+                    self.close_attempt(None, &order, &payment).await?;
+                    None
+                }
+                None => {
+                    self.learn(None, id, &payment, known).await?;
+                    None
+                }
+            };
+            let Some(next) = next else { return Ok(payment) };
+            (payment, sending) = (next, Sending::First);
+        }
+    }
+
+    /// Sends the stored request and records the answer. If the gateway says no because it knows the number
+    /// already, unpaid, nothing is recorded, and what it says of it is returned.
+    async fn send(
         &self,
         lease: Option<&Lease>,
         id: &OrderId,
         payment: &PaymentId,
         sending: Sending,
-    ) -> Result<(), PaymentError> {
+    ) -> Result<Option<GatewayPayment>, PaymentError> {
         let order = match sending {
             Sending::First => self.must_find(id).await?,
             // Said before it is done: whoever has sent it first and is told "no" must not believe it any more.
@@ -36,7 +76,8 @@ impl Payments {
         let attempt = order.payment(payment).ok_or(PaymentError::NotFound("payment"))?;
         if !attempt.is_open() || attempt.closing {
             // Decided while we came here: it must not be opened any more.
-            return self.finish(lease, id).await;
+            self.finish(lease, id).await?;
+            return Ok(None);
         }
         let request = &attempt.request;
         let gateway = self.gateway(request.gateway)?;
@@ -49,20 +90,21 @@ impl Payments {
                     Ok(())
                 })
                 .await?;
-                Ok(())
             }
             // A no about a number that the gateway knows may hide a payment: believe it only after asking.
             Err(GatewayError::Refused(refusal)) => {
                 tracing::info!(order = %id, %payment, code = refusal.code, "the gateway refused to open the payment");
                 match gateway.find(payment).await {
-                    Ok(None) => self.refused(lease, id, payment, sending, &refusal.message).await,
-                    Ok(Some(GatewayPayment::Open)) => self.close_attempt(lease, &order, payment).await,
-                    Ok(Some(found)) => self.learn(lease, id, payment, found).await,
-                    Err(e) => self.nothing_learned(lease, id, payment, &e).await,
+                    Ok(None) if refusal.number_is_used() => return Ok(Some(GatewayPayment::Open)),
+                    Ok(None) => self.refused(lease, id, payment, sending, &refusal.message).await?,
+                    Ok(Some(known @ (GatewayPayment::Open | GatewayPayment::Closed))) => return Ok(Some(known)),
+                    Ok(Some(found)) => self.learn(lease, id, payment, found).await?,
+                    Err(e) => self.nothing_learned(lease, id, payment, &e).await?,
                 }
             }
-            Err(e) => self.nothing_learned(lease, id, payment, &e).await,
+            Err(e) => self.nothing_learned(lease, id, payment, &e).await?,
         }
+        Ok(None)
     }
 
     /// Records where the gateway says that a payment stands.
@@ -115,7 +157,7 @@ impl Payments {
     }
 
     /// Records that the gateway gave no answer to trust: the money may have moved; we ask on.
-    async fn nothing_learned(
+    pub(super) async fn nothing_learned(
         &self,
         lease: Option<&Lease>,
         id: &OrderId,
@@ -140,10 +182,11 @@ impl Payments {
     /// send again what never arrived.
     pub(super) async fn resolve_payment(
         &self,
-        lease: Option<&Lease>,
+        running: Option<Running<'_>>,
         id: &OrderId,
         payment: &PaymentId,
     ) -> Result<(), PaymentError> {
+        let lease = running.map(|r| r.lease);
         let order = self.must_find(id).await?;
         let Some(attempt) = order.payment(payment) else { return Err(PaymentError::NotFound("payment")) };
         if !attempt.is_open() && !attempt.is_closed_on_not_found() {
@@ -151,27 +194,39 @@ impl Payments {
             return self.finish(lease, id).await;
         }
         let gateway = self.gateway(attempt.gateway())?;
-        let wanted = !attempt.closing && order.attempt().is_some_and(|a| a.id == *payment);
+        let live = order.attempt().is_some_and(|a| a.id == *payment);
+        let wanted = !attempt.closing && live;
         let unanswered = matches!(attempt.status(), PaymentStatus::Created | PaymentStatus::Unknown);
         let over = self.now() > attempt.surely_over();
         let payable = self.now() < attempt.request.expires_at;
-        match gateway.find(payment).await {
+        let found = gateway.find(payment).await;
+        if let (Some(running), Ok(Some(known @ (GatewayPayment::Open | GatewayPayment::Closed)))) = (running, &found)
+            && live
+            && unanswered
+            && (attempt.closing || *known == GatewayPayment::Closed)
+        {
+            // It stopped on its way from a number that the gateway knew already to its next one.
+            let next = self.next_number(running, id, payment, known.clone()).await?;
+            let Some(next) = next else { return Ok(()) };
+            return self.open_at_gateway(Some(running), id, &next, Sending::First).await.map(drop);
+        }
+        match found {
             Ok(Some(GatewayPayment::Open)) if !wanted => self.close_attempt(lease, &order, payment).await,
             Ok(Some(GatewayPayment::Open)) if unanswered => {
-                self.open_at_gateway(lease, id, payment, Sending::Again).await
+                self.open_at_gateway(running, id, payment, Sending::Again).await.map(drop)
             }
             Ok(Some(found)) => self.learn(lease, id, payment, found).await,
             Ok(None) if over => self.learn(lease, id, payment, GatewayPayment::Closed).await,
             Ok(None) if attempt.is_open() && !wanted => self.close_attempt(lease, &order, payment).await,
             Ok(None) if wanted && unanswered && payable => {
-                self.open_at_gateway(lease, id, payment, Sending::Again).await
+                self.open_at_gateway(running, id, payment, Sending::Again).await.map(drop)
             }
             Ok(None) => self.nothing_changed(lease, id, payment).await,
             Err(e) => self.nothing_learned(lease, id, payment, &e).await,
         }
     }
 
-    async fn nothing_changed(
+    pub(super) async fn nothing_changed(
         &self,
         lease: Option<&Lease>,
         id: &OrderId,

@@ -9,6 +9,7 @@ use domain::{
 
 use super::change::retried;
 use super::guard::{Worked, random_token, sees};
+use super::next_number::Running;
 use super::ports::Memory;
 use super::{Caller, Outcome, PaymentError, Payments, Role};
 use crate::store::{Lease, NewClaim, StoreError};
@@ -81,11 +82,14 @@ impl Payments {
         let Some(lease) = retried(|| self.commit_order(&operation, &order, &holder)).await? else {
             return Ok(Worked::Taken);
         };
-        // Nobody can watch the order yet. From here on there is no error: whatever the gateway says, the
-        // payment's state tells it.
-        if let Some(payment) = &payment {
-            self.ask(&lease, &order.id, payment).await;
-        }
+        // Nobody can watch the order yet. From here on there is no error: whatever the gateway says, the payment's state tells it.
+        let payment = match payment {
+            Some(payment) => {
+                let running = Running { lease: &lease, operation: &operation };
+                Some(self.ask(running, &order.id, payment).await)
+            }
+            None => None,
+        };
         Ok(Worked::New { order: order.id, payment, refund: None })
     }
 
@@ -111,7 +115,13 @@ impl Payments {
         match tx.insert_order(order, now).await {
             Ok(()) => {}
             // The claim was purged long ago; the id it made is still taken.
-            Err(StoreError::IdTaken) => return Err(PaymentError::KeyExpired { order: Some(order.id.clone()) }),
+            Err(StoreError::IdTaken) => {
+                return Err(PaymentError::KeyExpired {
+                    order: Some(order.id.clone()),
+                    payment: payment.cloned(),
+                    refund: None,
+                });
+            }
             Err(e) => return Err(e.into()),
         }
         tx.commit().await?;

@@ -1,6 +1,6 @@
 //! What can go wrong, in the words of the business.
 
-use domain::{Gateway, OrderId, RuleError};
+use domain::{Gateway, OrderId, PaymentId, RefundId, RuleError};
 
 use crate::store::StoreError;
 
@@ -22,9 +22,16 @@ pub enum PaymentError {
     /// The key was used so long ago that only its id is left.
     #[error("the key was used and has expired")]
     KeyExpired {
-        /// What it made.
+        /// The order that it made or changed.
         order: Option<OrderId>,
+        /// The payment that it opened.
+        payment: Option<PaymentId>,
+        /// The refund that it asked for.
+        refund: Option<RefundId>,
     },
+    /// Too many operations run.
+    #[error("too many operations are under way")]
+    Overloaded,
     /// The same operation is under way.
     #[error("the same operation is under way")]
     InProgress,
@@ -61,7 +68,7 @@ impl From<StoreError> for PaymentError {
     fn from(e: StoreError) -> Self {
         match e {
             StoreError::Conflict | StoreError::Unavailable(_) => PaymentError::StoreUnavailable(e),
-            StoreError::IdTaken => PaymentError::KeyExpired { order: None },
+            StoreError::IdTaken => PaymentError::KeyExpired { order: None, payment: None, refund: None },
             StoreError::Corrupt { .. } => PaymentError::Internal(e.to_string()),
         }
     }

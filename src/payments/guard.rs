@@ -1,9 +1,11 @@
 //! What stands around every mutation: look the key up, lock, claim, act once, replay.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::{Operation, Order, OrderId, PaymentId, RefundId};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::ports::{Begun, Lock, LockToken, Memory, OrderChanged};
 use super::{Caller, PaymentError, Payments};
@@ -78,16 +80,26 @@ impl Payments {
     {
         let this = self.clone();
         let name = operation.name.as_str();
-        let task = self.0.tasks.spawn(async move { this.at_most_once(operation, may, memory, work).await });
-        let result = match tokio::time::timeout(self.0.settings.deadline, task).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(panic)) => Err(PaymentError::Internal(format!("the operation broke off: {panic}"))),
-            Err(_) => Err(PaymentError::InProgress),
+        let result = match self.admit(&operation) {
+            Ok(place) => {
+                let task = self.0.tasks.spawn(async move {
+                    let _place = place;
+                    this.at_most_once(operation, may, memory, work).await
+                });
+                match tokio::time::timeout(self.0.settings.deadline, task).await {
+                    Ok(Ok(result)) => result,
+                    // Its claim, if it made one, is left to its lease: another goes on with it.
+                    Ok(Err(panic)) => Err(PaymentError::Internal(format!("the operation broke off: {panic}"))),
+                    Err(_) => Err(PaymentError::InProgress),
+                }
+            }
+            Err(e) => Err(e),
         };
         let outcome = match &result {
             Ok(Outcome { replayed: false, .. }) => "new",
             Ok(Outcome { replayed: true, .. }) => "replayed",
             Err(PaymentError::InProgress) => "in_progress",
+            Err(PaymentError::Overloaded) => "overloaded",
             Err(PaymentError::StoreUnavailable(_) | PaymentError::Internal(_)) => "broken",
             Err(_) => "refused",
         };
@@ -150,7 +162,7 @@ impl Payments {
         let Some(claim) = self.0.store.claim_of(&operation.subject, operation.key.as_str()).await? else {
             return Ok(None);
         };
-        if claim.name != operation.name || claim.fingerprint != operation.fingerprint.to_hex() {
+        if claim.operation != *operation {
             return Err(PaymentError::KeyMismatch);
         }
         if !may(&*self.must_find(&claim.order).await?) {
@@ -189,8 +201,33 @@ impl Payments {
         }
     }
 
+    /// A place for an operation: nothing is asked of anybody before it has one. `Overloaded`: there is none;
+    /// a duplicate of one that has a place is `InProgress` then.
+    fn admit(&self, operation: &Operation) -> Result<Place, PaymentError> {
+        let key = name_of(operation);
+        let permit = self.0.places.clone().try_acquire_owned();
+        let mut placed = self.0.placed.lock().unwrap_or_else(|e| e.into_inner());
+        match permit {
+            Ok(permit) => {
+                *placed.entry(key.clone()).or_default() += 1;
+                Ok(Place { payments: self.clone(), key, _permit: permit })
+            }
+            Err(_) if placed.contains_key(&key) => Err(PaymentError::InProgress),
+            Err(_) => Err(PaymentError::Overloaded),
+        }
+    }
+
+    /// What to answer when an id that a key derives is taken: the key was used so long ago that its claim is
+    /// purged, unless the claim is there, made a moment ago by somebody else.
+    pub(super) async fn used_before(&self, operation: &Operation, made: PaymentError) -> Result<Worked, PaymentError> {
+        match self.0.store.claim_of(&operation.subject, operation.key.as_str()).await? {
+            Some(_) => Ok(Worked::Taken),
+            None => Err(made),
+        }
+    }
+
     fn wait_in_line(&self, operation: &Operation) -> Result<Waiting, PaymentError> {
-        let key = format!("{}:{}", operation.key.as_str(), operation.subject);
+        let key = name_of(operation);
         let mut waiting = self.0.waiting.lock().unwrap_or_else(|e| e.into_inner());
         let count = waiting.entry(key.clone()).or_default();
         if *count >= WAITERS_PER_KEY {
@@ -256,13 +293,36 @@ struct Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         let mut waiting = self.payments.0.waiting.lock().unwrap_or_else(|e| e.into_inner());
-        if let Some(count) = waiting.get_mut(&self.key) {
-            *count -= 1;
-            if *count == 0 {
-                waiting.remove(&self.key);
-            }
+        one_less(&mut waiting, &self.key);
+    }
+}
+
+/// One operation's place; free again when it is dropped.
+struct Place {
+    payments: Payments,
+    key: String,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut placed = self.payments.0.placed.lock().unwrap_or_else(|e| e.into_inner());
+        one_less(&mut placed, &self.key);
+    }
+}
+
+fn one_less(counts: &mut HashMap<String, usize>, key: &str) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
         }
     }
+}
+
+/// What tells an operation from every other, within this process.
+fn name_of(operation: &Operation) -> String {
+    format!("{}:{}", operation.key.as_str(), operation.subject)
 }
 
 /// 128 random bits in hexadecimal: who holds a lease.

@@ -8,7 +8,11 @@ mod change;
 mod create_order;
 mod error;
 mod guard;
+mod housekeeping;
+mod kept;
 mod live;
+mod next_number;
+mod outage;
 pub mod ports;
 mod read;
 mod reconcile;
@@ -37,7 +41,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use domain::NumberKey;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +61,10 @@ pub struct Settings {
     pub duplicate_window: Duration,
     /// How long a mutation waits for its operation; the operation goes on.
     pub deadline: Duration,
+    /// How long a key is remembered with its answer; after that only the id it made is.
+    pub key_retention: Duration,
+    /// So many operations at once; more are turned away before anything begins.
+    pub max_operations: usize,
     /// Base of the notify URLs given to gateways.
     pub public_url: String,
 }
@@ -75,9 +83,14 @@ struct Inner {
     /// Operations and recoveries under way: a client that leaves does not cancel them, a shutdown waits.
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// A place for each operation.
+    places: Arc<Semaphore>,
+    /// The operations that have one, by key.
+    placed: Mutex<HashMap<String, usize>>,
     /// How many requests wait for somebody else's operation, by key.
     waiting: Mutex<HashMap<String, usize>>,
     live: live::Live,
+    answers: Arc<outage::Answers>,
     /// The clock's time up to which the scheduler has nothing left to do.
     quiet: watch::Sender<Option<domain::Timestamp>>,
 }
@@ -92,26 +105,31 @@ impl Payments {
         number_key: NumberKey,
         settings: Settings,
     ) -> Self {
+        let answers = Arc::<outage::Answers>::default();
         Self(Arc::new(Inner {
             store,
-            gateways,
+            gateways: outage::noted(gateways, &answers),
             coordination,
             clock,
             number_key,
+            places: Arc::new(Semaphore::new(settings.max_operations.min(Semaphore::MAX_PERMITS))),
+            placed: Mutex::default(),
             settings,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             waiting: Mutex::default(),
             live: live::Live::default(),
+            answers,
             quiet: watch::Sender::new(None),
         }))
     }
 
-    /// Starts the scheduler and the listener for other processes' changes.
+    /// Starts the scheduler, the housekeeping and the listener for other processes' changes.
     pub fn start(&self) {
         self.0.tasks.spawn(schedule::run(self.clone()));
         self.0.tasks.spawn(live::listen(self.clone()));
         self.0.tasks.spawn(live::compare(self.clone()));
+        self.0.tasks.spawn(housekeeping::run(self.clone()));
     }
 
     /// Takes nothing new up and waits until what runs has ended; what does not end in `patience` is taken

@@ -121,7 +121,7 @@ pub enum GatewayPayment {
 }
 
 /// Where a refund stands at the provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayRefund {
     /// How much.
     pub amount: Money,
@@ -130,7 +130,7 @@ pub struct GatewayRefund {
 }
 
 /// Where a refund stands at the provider.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum GatewayRefundState {
     /// Accepted, under way.
     Processing,
@@ -156,8 +156,9 @@ pub struct Notification {
     pub facts: serde_json::Value,
 }
 
-/// What a notification says. Numbers are text: they may be another system's.
-#[derive(Clone, Debug, PartialEq)]
+/// What a notification says. Numbers are text: they may be another system's. It is stored when it must wait for
+/// its order: names in it are not changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum News {
     /// A payment of that number has money.
     Paid {
@@ -180,6 +181,16 @@ pub enum News {
         /// The provider's word for it.
         what: String,
     },
+}
+
+impl News {
+    /// The number that it is about, if it names one.
+    pub fn number(&self) -> Option<&str> {
+        match self {
+            News::Paid { number, .. } | News::Refund { number, .. } => Some(number),
+            News::Other { .. } => None,
+        }
+    }
 }
 
 /// A notification that has no effect.
@@ -207,6 +218,14 @@ pub struct Refusal {
     pub code: String,
     /// A sentence that may be shown to staff; no internals.
     pub message: String,
+}
+
+impl Refusal {
+    /// The number was given before with other content. Alipay says so of a QR code, too, that nobody has scanned,
+    /// and whose query finds nothing.
+    pub fn number_is_used(&self) -> bool {
+        self.code == "OUT_TRADE_NO_USED" || self.code.ends_with("ACQ.CONTEXT_INCONSISTENT")
+    }
 }
 
 /// Sorted by what the caller may do next, not by what broke.

@@ -1,7 +1,8 @@
 //! refundOrder: reserve, send, learn what became of it.
 
 use domain::{
-    Money, NumberKey, Operation, Order, OrderId, RefundId, RefundReason, RefundState, RefundTerms, RuleError, Timestamp,
+    Money, NumberKey, Operation, Order, OrderId, PaymentId, RefundId, RefundReason, RefundState, RefundTerms,
+    RuleError, Timestamp,
 };
 
 use super::attempt::Sending;
@@ -16,6 +17,8 @@ use crate::store::{Lease, NewClaim, StoreError};
 pub struct RefundOrder {
     /// Of which order.
     pub order: OrderId,
+    /// Of which of its payments; `None`: the one that counts, or else the one that does not fit.
+    pub payment: Option<PaymentId>,
     /// How much; `None`: all that is left.
     pub amount: Option<Money>,
     /// Why.
@@ -63,8 +66,9 @@ impl Payments {
     ) -> Result<Option<(Lease, Order, RefundId, bool)>, PaymentError> {
         // Read first, without holding anything: which gateway it will be decides the number.
         let order = self.must_find(&command.order).await?;
-        let winner = order.winner().ok_or(RuleError::NotRefundable)?;
-        let id = self.0.number_key.refund(operation, winner.gateway(), 0);
+        let target = order.refund_target(command.payment.as_ref())?;
+        let gateway = order.payment(&target).ok_or(RuleError::Unknown)?.gateway();
+        let id = self.0.number_key.refund(operation, gateway, 0);
         let terms =
             RefundTerms { reason: command.reason, note: command.note.clone(), requested_by: operation.subject.clone() };
         let now = self.now();
@@ -78,13 +82,27 @@ impl Payments {
             now,
         };
         let Some(lease) = tx.claim(claim).await? else { return Ok(None) };
+        let expired =
+            PaymentError::KeyExpired { order: Some(order.id.clone()), payment: None, refund: Some(id.clone()) };
         let mut held = tx.hold_order(&order.id).await?.ok_or(PaymentError::NotFound("order"))?;
-        held.order.request_refund(id.clone(), command.amount, terms, now)?;
+        if let Some(made) = held.order.refund(&id) {
+            // Lost here with the store's last commits, and heard of again from the gateway: that refund it is.
+            if made.terms.reason == RefundReason::Outside {
+                tx.finish(&lease).await?;
+                tx.commit().await?;
+                return Ok(Some((lease, held.order, id, false)));
+            }
+            return Err(expired);
+        }
+        if held.order.refund_target(command.payment.as_ref())? != target {
+            return Err(StoreError::Conflict.into());
+        }
+        held.order.request_refund_of(&target, id.clone(), command.amount, terms, now)?;
         let send_now = held.order.take_refund_slot(&id, now)?;
         match tx.save(&mut held, now).await {
             Ok(()) => {}
             // The claim was purged long ago; the number it gave is still taken.
-            Err(StoreError::IdTaken) => return Err(PaymentError::KeyExpired { order: Some(order.id.clone()) }),
+            Err(StoreError::IdTaken) => return Err(expired),
             Err(e) => return Err(e.into()),
         }
         if !send_now {

@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use domain::{OpenPayment, Operation, Order, OrderId, Payment, PaymentId, PaymentProduct, PaymentState, Timestamp};
+use domain::{
+    Gateway, OpenPayment, Operation, Order, OrderId, Payment, PaymentId, PaymentProduct, PaymentState, Timestamp,
+};
 
 use super::change::retried;
 use super::create_order::PaymentMethod;
 use super::guard::{Worked, acts_for, random_token};
+use super::next_number::Running;
 use super::{Caller, Outcome, PaymentError, Payments, Role};
 use crate::store::{Lease, NewClaim, StoreError};
 
@@ -37,6 +40,10 @@ impl Payments {
 
     async fn reopen(&self, operation: &Operation, command: &Repay) -> Result<Worked, PaymentError> {
         let order = self.must_find(&command.order).await?;
+        if let Some(made) = self.opened_by(operation, &order) {
+            let expired = PaymentError::KeyExpired { order: Some(order.id.clone()), payment: Some(made), refund: None };
+            return self.used_before(operation, expired).await;
+        }
         order.may_be_paid(self.now(), self.margin())?;
         let number = self.0.number_key.payment(operation, command.method.gateway, 0);
         let request = self.open_payment(&order, &command.method, number)?;
@@ -46,11 +53,11 @@ impl Payments {
         // One transaction claims the key and records what we are about to ask: a crash leaves a trace.
         let holder = random_token();
         let begun = retried(|| self.commit_attempt(operation, &command.method, request.clone(), &holder)).await?;
-        let Some(Begun { lease, order, payment, reused }) = begun else { return Ok(Worked::Taken) };
+        let Some(Begun { lease, order, mut payment, reused }) = begun else { return Ok(Worked::Taken) };
         if !reused {
             self.tell(&order);
             // From here on there is no error: whatever the gateway says, the payment's state tells it.
-            self.ask(&lease, &order.id, &payment).await;
+            payment = self.ask(Running { lease: &lease, operation }, &order.id, payment).await;
         }
         Ok(Worked::New { order: order.id, payment: Some(payment), refund: None })
     }
@@ -97,7 +104,9 @@ impl Payments {
             match tx.save(&mut held, now).await {
                 Ok(()) => {}
                 // The claim was purged long ago; the number it gave is still taken.
-                Err(StoreError::IdTaken) => return Err(PaymentError::KeyExpired { order: Some(id.clone()) }),
+                Err(StoreError::IdTaken) => {
+                    return Err(PaymentError::KeyExpired { order: None, payment: Some(payment), refund: None });
+                }
                 Err(e) => return Err(e.into()),
             }
         }
@@ -105,7 +114,13 @@ impl Payments {
         Ok(Some(Begun { lease, order: held.order, payment, reused }))
     }
 
-    fn margin(&self) -> domain::Duration {
+    /// The payment of this order that the operation has opened before: its key was used, whatever its claim says.
+    fn opened_by(&self, operation: &Operation, order: &Order) -> Option<PaymentId> {
+        let first = |gateway| self.0.number_key.payment(operation, gateway, 0);
+        [Gateway::WechatPay, Gateway::Alipay].map(first).into_iter().find(|id| order.payment(id).is_some())
+    }
+
+    pub(super) fn margin(&self) -> domain::Duration {
         domain::Duration::from_std(self.0.settings.repay_margin).unwrap_or(domain::Duration::minutes(1))
     }
 

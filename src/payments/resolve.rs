@@ -2,20 +2,22 @@
 
 use domain::{OperationName, OrderId, PaymentId};
 
+use super::next_number::Running;
 use super::{Caller, PaymentError, Payments};
 use crate::store::{Claim, Due, Lease};
 
 /// One question per payment in this time, whoever asks.
-const ASK_PAUSE: domain::Duration = domain::Duration::seconds(3);
+pub(super) const ASK_PAUSE: domain::Duration = domain::Duration::seconds(3);
 
 impl Payments {
     /// Finishes an operation whose intent is committed and whose holder is gone: the gateway is asked
     /// first, always, and only what never arrived is sent again, under the same number.
     pub(super) async fn resume(&self, claim: &Claim, lease: &Lease) -> Result<(), PaymentError> {
-        tracing::info!(claim = claim.seq, order = %claim.order, operation = claim.name.as_str(), "goes on with an operation whose holder is gone");
-        let result = match (claim.name, &claim.payment, &claim.refund) {
+        tracing::info!(claim = claim.seq, order = %claim.order, operation = claim.operation.name.as_str(), "goes on with an operation whose holder is gone");
+        let result = match (claim.operation.name, &claim.payment, &claim.refund) {
             (OperationName::CreateOrder | OperationName::RepayOrder, Some(payment), _) => {
-                self.resolve_payment(Some(lease), &claim.order, payment).await
+                let running = Running { lease, operation: &claim.operation };
+                self.resolve_payment(Some(running), &claim.order, payment).await
             }
             (OperationName::RefundOrder, _, Some(refund)) => {
                 self.resolve_refund(Some(lease), &claim.order, refund).await

@@ -30,6 +30,7 @@ pub(super) async fn run(payments: Payments) {
         tokio::select! {
             () = payments.0.clock.sleep_until(now + domain::Duration::seconds(1)) => {}
             () = workers.ended.notified() => {}
+            () = payments.0.answers.back.notified() => {}
             () = payments.0.stop.cancelled() => {}
         }
     }
@@ -61,8 +62,9 @@ impl Workers {
     async fn take(&self, payments: &Payments) -> Result<usize, PaymentError> {
         let mut taken = 0;
         let now = payments.now();
-        // Three kinds are taken, each up to this many.
-        let each = self.places.available_permits() / 3;
+        payments.wake_unknown().await?;
+        // Four kinds are taken, each up to this many.
+        let each = self.places.available_permits() / 4;
         if each > 0 {
             let due = payments.0.store.take_due(now, now + AGAIN_AFTER, each as u64).await?;
             metrics::counter!("payonce_due_total").increment(due.len() as u64);
@@ -71,6 +73,12 @@ impl Workers {
                 taken += 1;
                 let payments = payments.clone();
                 self.begin(place, async move { payments.work_on(due).await });
+            }
+            for kept in payments.0.store.take_kept(now, now + AGAIN_AFTER, each as u64).await? {
+                let Ok(place) = self.places.clone().try_acquire_owned() else { break };
+                taken += 1;
+                let payments = payments.clone();
+                self.begin(place, async move { payments.apply_kept(kept).await });
             }
         }
         let free = self.orphan_places.available_permits();

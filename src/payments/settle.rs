@@ -1,10 +1,10 @@
 //! Notifications: a verified one is applied once, in one transaction with its row in the inbox.
 
-use domain::{Gateway, OrderId, PaymentId, RefundId};
+use domain::{Duration, Gateway, NumberKey, Order, OrderId, PaymentId, RefundId, Timestamp};
 use http::HeaderMap;
 
 use super::change::retried;
-use super::ports::{News, Notification, NotificationError};
+use super::ports::{GatewayRefundState, News, Notification, NotificationError};
 use super::refund::heard;
 use super::{PaymentError, Payments};
 use crate::store::{InboxOutcome, NewNotification};
@@ -62,74 +62,88 @@ impl Payments {
     }
 
     async fn apply(&self, gateway: Gateway, notification: Notification) -> Result<Taken, PaymentError> {
-        let (number, order) = match &notification.news {
-            News::Paid { number, .. } => (number, self.0.store.order_of_payment(number).await?),
-            News::Refund { number, .. } => (number, self.0.store.order_of_refund(number).await?),
-            News::Other { what } => {
-                tracing::info!(gateway = gateway.name(), what, "a notification that we do not act on");
-                self.keep(gateway, notification.id, None, notification.facts, InboxOutcome::Ignored).await?;
-                return Ok(Taken::Yes);
-            }
-        };
-        let Some(order) = order else {
-            tracing::error!(
-                gateway = gateway.name(),
-                number,
-                "a genuine notification about a number that we do not know"
-            );
-            self.keep(gateway, notification.id, Some(number.clone()), notification.facts, InboxOutcome::UnknownNumber)
-                .await?;
+        if let News::Other { what } = &notification.news {
+            tracing::info!(gateway = gateway.name(), what, "a notification that we do not act on");
+            self.keep(gateway, notification.id, None, notification.facts, InboxOutcome::Ignored).await?;
             return Ok(Taken::Yes);
-        };
-        retried(|| self.apply_once(gateway, &notification, &order)).await?;
+        }
+        retried(|| self.apply_once(gateway, &notification)).await?;
         Ok(Taken::Yes)
     }
 
-    async fn apply_once(
-        &self,
-        gateway: Gateway,
-        notification: &Notification,
-        id: &OrderId,
-    ) -> Result<(), PaymentError> {
+    async fn apply_once(&self, gateway: Gateway, notification: &Notification) -> Result<(), PaymentError> {
         let now = self.now();
-        let keys = &self.0.number_key;
+        let news = &notification.news;
+        let order = self.order_of(news).await?;
         let tx = self.0.store.begin().await?;
-        let number = match &notification.news {
-            News::Paid { number, .. } | News::Refund { number, .. } => Some(number.clone()),
-            News::Other { .. } => None,
+        let mut held = match &order {
+            Some(id) => Some(tx.hold_order(id).await?.ok_or(PaymentError::NotFound("order"))?),
+            None => None,
         };
+        let applied = match &mut held {
+            Some(held) => apply_news(&mut held.order, gateway, news, &self.0.number_key, now)?,
+            None => Applied::NotYet,
+        };
+        let outcome = match applied {
+            Applied::Yes => InboxOutcome::Applied,
+            Applied::NotYet => InboxOutcome::UnknownNumber,
+            Applied::ForPeople(_) => InboxOutcome::ForPeople,
+        };
+        let waits = applied == Applied::NotYet;
         let kept = NewNotification {
             gateway,
             id: notification.id.clone(),
-            number,
+            number: news.number().map(str::to_owned),
             facts: notification.facts.clone(),
-            outcome: InboxOutcome::Applied,
+            news: serde_json::to_value(news).ok().filter(|_| waits),
+            outcome,
             received_at: now,
+            next_at: waits.then(|| now + super::kept::pause(Duration::zero())),
         };
         if !tx.keep(kept).await? {
             return Ok(());
         }
-        let mut held = tx.hold_order(id).await?.ok_or(PaymentError::NotFound("order"))?;
-        let order = &mut held.order;
-        match &notification.news {
-            News::Paid { number, evidence } => {
-                let payment = PaymentId::parse(number).map_err(|_| PaymentError::NotFound("payment"))?;
-                if order.payment(&payment).is_none_or(|p| p.gateway() != gateway) {
-                    return Err(PaymentError::Internal("a payment of another gateway".to_owned()));
-                }
-                order.settle(&payment, evidence.clone(), keys, now)?;
-                order.finish_close(now, "payonce");
+        match applied {
+            Applied::Yes => {}
+            Applied::NotYet => {
+                tracing::error!(
+                    gateway = gateway.name(),
+                    number = news.number(),
+                    "a genuine notification about a number that we do not know: it waits for its order"
+                );
+                return Ok(tx.commit().await?);
             }
-            News::Refund { number, refund: found, .. } => {
-                let refund = RefundId::parse(number).map_err(|_| PaymentError::NotFound("refund"))?;
-                heard(order, &refund, found, keys, now)?;
+            Applied::ForPeople(why) => {
+                tracing::error!(
+                    gateway = gateway.name(),
+                    number = news.number(),
+                    why,
+                    "a genuine notification that only people can decide about"
+                );
+                return Ok(tx.commit().await?);
             }
-            News::Other { .. } => {}
         }
-        tx.save(&mut held, now).await?;
+        if let Some(held) = &mut held {
+            tx.save(held, now).await?;
+        }
         tx.commit().await?;
-        self.tell(&held.order);
+        if let Some(held) = &held {
+            self.tell(&held.order);
+        }
         Ok(())
+    }
+
+    /// The order that news is about: that of its number, or of the payment that a refund gives back.
+    pub(super) async fn order_of(&self, news: &News) -> Result<Option<OrderId>, PaymentError> {
+        let store = &self.0.store;
+        Ok(match news {
+            News::Paid { number, .. } => store.order_of_payment(number).await?,
+            News::Refund { number, payment, .. } => match store.order_of_refund(number).await? {
+                Some(order) => Some(order),
+                None => store.order_of_payment(payment).await?,
+            },
+            News::Other { .. } => None,
+        })
     }
 
     async fn keep(
@@ -140,9 +154,74 @@ impl Payments {
         facts: serde_json::Value,
         outcome: InboxOutcome,
     ) -> Result<(), PaymentError> {
-        let new = NewNotification { gateway, id, number, facts, outcome, received_at: self.now() };
+        let now = self.now();
+        let new = NewNotification { gateway, id, number, facts, news: None, outcome, received_at: now, next_at: None };
         let tx = self.0.store.begin().await?;
         tx.keep(new).await?;
         Ok(tx.commit().await?)
     }
+}
+
+/// What became of news about an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// The order says what it says, now or before.
+    Yes,
+    /// It is about something that has not appeared here yet.
+    NotYet,
+    /// It does not fit; why.
+    ForPeople(&'static str),
+}
+
+/// Changes an order by verified news about it.
+pub(super) fn apply_news(
+    order: &mut Order,
+    gateway: Gateway,
+    news: &News,
+    keys: &NumberKey,
+    now: Timestamp,
+) -> Result<Applied, PaymentError> {
+    match news {
+        News::Paid { number, evidence } => {
+            let Some(payment) = ours(order, gateway, number)? else { return Ok(Applied::NotYet) };
+            order.settle(&payment, evidence.clone(), keys, now)?;
+            order.finish_close(now, "payonce");
+        }
+        News::Refund { number, payment, refund: found } => {
+            let Some(payment) = ours(order, gateway, payment)? else { return Ok(Applied::NotYet) };
+            let id = RefundId::parse(number).unwrap_or_else(|_| keys.outside_refund(&payment, number));
+            if order.refund(&id).is_some() {
+                heard(order, &id, found, keys, now)?;
+                return Ok(Applied::Yes);
+            }
+            // Made in the gateway's console, or here before the store lost its last commits.
+            if order.payment(&payment).is_none_or(|p| p.evidence().is_none()) {
+                return Ok(Applied::NotYet);
+            }
+            match found.state {
+                GatewayRefundState::Succeeded { at } => {
+                    let at = domain::to_stored(at);
+                    if !order.refund_made_outside(&payment, id, number, found.amount, at, now) {
+                        return Ok(Applied::ForPeople("a refund made outside is more than is left of its payment"));
+                    }
+                }
+                GatewayRefundState::Abnormal => {
+                    return Ok(Applied::ForPeople("the payer's bank refused a refund made outside"));
+                }
+                // No money has moved.
+                GatewayRefundState::Processing | GatewayRefundState::Closed => {}
+            }
+        }
+        News::Other { .. } => {}
+    }
+    Ok(Applied::Yes)
+}
+
+/// The payment of this number, if the order has it at this gateway.
+fn ours(order: &Order, gateway: Gateway, number: &str) -> Result<Option<PaymentId>, PaymentError> {
+    let Some(payment) = PaymentId::parse(number).ok().and_then(|id| order.payment(&id)) else { return Ok(None) };
+    if payment.gateway() != gateway {
+        return Err(PaymentError::Internal("a payment of another gateway".to_owned()));
+    }
+    Ok(Some(payment.id.clone()))
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use domain::{FINGERPRINT_VERSION, Operation, OperationName, OrderId, PaymentId, RefundId, Timestamp};
+use domain::{
+    FINGERPRINT_VERSION, Fingerprint, IdempotencyKey, Operation, OperationName, OrderId, PaymentId, RefundId, Timestamp,
+};
 use entity::operation::{Column, Entity, Model};
 use sea_orm::sea_query::{Expr, ExprTrait, OnConflict, Query};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QueryOrder, QuerySelect, SqlErr};
@@ -32,12 +34,8 @@ pub struct NewClaim<'a> {
 pub struct Claim {
     /// The row.
     pub seq: i64,
-    /// Whose key it is.
-    pub subject: String,
-    /// Which mutation made it.
-    pub name: OperationName,
-    /// The fingerprint's hexadecimal digits.
-    pub fingerprint: String,
+    /// Who made it, with which mutation, under which key, with which content.
+    pub operation: Operation,
     /// Where the operation stands.
     pub state: ClaimState,
     /// The order it made or changed.
@@ -141,6 +139,19 @@ impl Tx {
         Ok(done.rows_affected == 1)
     }
 
+    /// Points the claim at the payment that its operation goes on with. False: somebody took it over.
+    pub async fn aim(&self, lease: &Lease, payment: &PaymentId) -> Result<bool, StoreError> {
+        let aimed = Entity::update_many()
+            .col_expr(Column::PaymentId, Expr::val(payment.as_str()))
+            .filter(Column::Seq.eq(lease.seq))
+            .filter(Column::State.eq("RUNNING"))
+            .filter(Column::Fence.eq(lease.fence))
+            .filter(Column::LeaseHolder.eq(lease.holder.as_str()))
+            .exec(&self.inner)
+            .await?;
+        Ok(aimed.rows_affected == 1)
+    }
+
     /// Takes the claim back: a rule said no after all, nothing began.
     pub async fn unclaim(&self, lease: &Lease) -> Result<(), StoreError> {
         Entity::delete_many()
@@ -202,6 +213,31 @@ impl Store {
         Ok(renewed.rows_affected == 1)
     }
 
+    /// Forgets claims made before `before`, the oldest first and at most `limit`; how many. What they made stays,
+    /// and with it the ids that their keys derive: no key executes again. One that still runs is never
+    /// forgotten.
+    pub async fn purge_claims(&self, before: Timestamp, limit: u64) -> Result<u64, StoreError> {
+        let old: Vec<i64> = Entity::find()
+            .select_only()
+            .column(Column::Seq)
+            .filter(Column::CreatedAt.lt(before))
+            .filter(Column::State.eq("DONE"))
+            .order_by_asc(Column::CreatedAt)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.write)
+            .await?;
+        if old.is_empty() {
+            return Ok(0);
+        }
+        let purged = Entity::delete_many()
+            .filter(Column::Seq.is_in(old))
+            .filter(Column::State.eq("DONE"))
+            .exec(&self.write)
+            .await?;
+        Ok(purged.rows_affected)
+    }
+
     /// Running operations whose lease has ended by the database's clock, oldest first.
     pub async fn orphans(&self, limit: u64) -> Result<Vec<Claim>, StoreError> {
         let now = database_clock(self.write.get_database_backend(), Duration::ZERO);
@@ -220,7 +256,12 @@ fn read(row: Model) -> Result<Claim, StoreError> {
     let wrong = |column| corrupt("operations", column, row.seq);
     Ok(Claim {
         seq: row.seq,
-        name: OperationName::from_name(&row.name).ok_or_else(|| wrong("name"))?,
+        operation: Operation {
+            name: OperationName::from_name(&row.name).ok_or_else(|| wrong("name"))?,
+            key: IdempotencyKey::parse(&row.idempotency_key).map_err(|_| wrong("idempotency_key"))?,
+            fingerprint: Fingerprint::from_hex(&row.fingerprint).ok_or_else(|| wrong("fingerprint"))?,
+            subject: row.subject,
+        },
         state: match row.state.as_str() {
             "RUNNING" => ClaimState::Running,
             "DONE" => ClaimState::Done,
@@ -229,7 +270,5 @@ fn read(row: Model) -> Result<Claim, StoreError> {
         order: OrderId::parse(&row.order_id).map_err(|_| wrong("order_id"))?,
         payment: row.payment_id.as_deref().map(PaymentId::parse).transpose().map_err(|_| wrong("payment_id"))?,
         refund: row.refund_id.as_deref().map(RefundId::parse).transpose().map_err(|_| wrong("refund_id"))?,
-        subject: row.subject,
-        fingerprint: row.fingerprint,
     })
 }

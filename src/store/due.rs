@@ -1,9 +1,9 @@
 //! What is due, for the one scheduler.
 
-use domain::{OrderId, PaymentId, RefundId, Timestamp};
-use entity::{order, payment, refund};
-use sea_orm::sea_query::Expr;
-use sea_orm::{ColumnTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect};
+use domain::{Duration, Gateway, OrderId, PaymentId, RefundId, Timestamp};
+use entity::{notification, order, payment, refund};
+use sea_orm::sea_query::{Expr, ExprTrait};
+use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 
 use super::{Store, StoreError, rows};
 
@@ -54,5 +54,96 @@ impl Store {
         take!(payment, PaymentId, Due::Payment);
         take!(refund, RefundId, Due::Refund);
         Ok(due)
+    }
+
+    /// A gateway answers again: what was unknown there for more than `least_age` is asked about from `first` on,
+    /// oldest first and at most `per_second` in a second, rather than at its own next time. How many.
+    pub async fn wake_unknown(
+        &self,
+        gateway: Gateway,
+        now: Timestamp,
+        first: Timestamp,
+        least_age: Duration,
+        per_second: usize,
+    ) -> Result<usize, StoreError> {
+        /// More than are asked about within two minutes wait for their own time.
+        const SECONDS: usize = 120;
+        let limit = (per_second * SECONDS) as u64;
+        let payments: Vec<i64> = payment::Entity::find()
+            .select_only()
+            .column(payment::Column::Seq)
+            .filter(payment::Column::NextAt.gt(first))
+            .filter(payment::Column::Status.is_in(["CREATED", "UNKNOWN"]))
+            .filter(payment::Column::Gateway.eq(gateway.name()))
+            .filter(payment::Column::Since.lte(now - least_age))
+            .order_by_asc(payment::Column::Since)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.write)
+            .await?;
+        let theirs = payment::Entity::find()
+            .select_only()
+            .column(payment::Column::Id)
+            .filter(payment::Column::Gateway.eq(gateway.name()))
+            .into_query();
+        let refunds: Vec<i64> = refund::Entity::find()
+            .select_only()
+            .column(refund::Column::Seq)
+            .filter(refund::Column::NextAt.gt(first))
+            .filter(refund::Column::Status.eq("UNKNOWN"))
+            .filter(refund::Column::Since.lte(now - least_age))
+            .filter(refund::Column::PaymentId.in_subquery(theirs))
+            .order_by_asc(refund::Column::Since)
+            .limit(limit)
+            .into_tuple()
+            .all(&self.write)
+            .await?;
+        let mut at = first;
+        for some in payments.chunks(per_second.max(1)) {
+            payment::Entity::update_many()
+                .col_expr(payment::Column::NextAt, Expr::val(at))
+                .filter(payment::Column::Seq.is_in(some.iter().copied()))
+                .filter(payment::Column::Status.is_in(["CREATED", "UNKNOWN"]))
+                .filter(payment::Column::NextAt.gt(at))
+                .exec(&self.write)
+                .await?;
+            at += Duration::seconds(1);
+        }
+        for some in refunds.chunks(per_second.max(1)) {
+            refund::Entity::update_many()
+                .col_expr(refund::Column::NextAt, Expr::val(at))
+                .filter(refund::Column::Seq.is_in(some.iter().copied()))
+                .filter(refund::Column::Status.eq("UNKNOWN"))
+                .filter(refund::Column::NextAt.gt(at))
+                .exec(&self.write)
+                .await?;
+            at += Duration::seconds(1);
+        }
+        Ok(payments.len() + refunds.len())
+    }
+
+    /// How much waits for people, by kind.
+    pub async fn for_people(&self, now: Timestamp) -> Result<[(&'static str, u64); 4], StoreError> {
+        let since = now - Duration::days(2);
+        let payments = payment::Entity::find()
+            .filter(payment::Column::Status.is_in(["CREATED", "UNKNOWN"]))
+            .filter(payment::Column::Since.lte(since))
+            .count(&self.read)
+            .await?;
+        let mismatches = payment::Entity::find()
+            .filter(payment::Column::Mismatch.eq(true))
+            .filter(Expr::col(payment::Column::Refunded).lt(Expr::col(payment::Column::Paid)))
+            .count(&self.read)
+            .await?;
+        let refunds = refund::Entity::find()
+            .filter(refund::Column::Status.eq("UNKNOWN"))
+            .filter(refund::Column::Since.lte(since))
+            .count(&self.read)
+            .await?;
+        let notifications = notification::Entity::find()
+            .filter(notification::Column::Outcome.eq("FOR_PEOPLE"))
+            .count(&self.read)
+            .await?;
+        Ok([("payment", payments), ("mismatch", mismatches), ("refund", refunds), ("notification", notifications)])
     }
 }

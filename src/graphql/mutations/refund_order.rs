@@ -1,10 +1,10 @@
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
-use domain::OperationName;
+use domain::{OperationName, PaymentId};
 
 use crate::graphql::Asked;
 use crate::graphql::arguments::{called, order_id, short_text};
 use crate::graphql::enums::RefundReason;
-use crate::graphql::error::ApiError;
+use crate::graphql::error::{ApiError, code};
 use crate::graphql::order::OrderView;
 use crate::graphql::product::MoneyInput;
 use crate::graphql::refund::RefundView;
@@ -16,9 +16,11 @@ use crate::payments::{Outcome, PaymentError, RefundOrder};
 pub struct RefundOrderInput {
     /// Of which order.
     order_id: ID,
+    /// Of which of its payments. Left out: the one that counts, or else the one whose amount does not fit.
+    payment_id: Option<ID>,
     /// How much. Left out: all that is left.
     amount: Option<MoneyInput>,
-    /// Why. SURPLUS is given by Payonce alone.
+    /// Why. SURPLUS and OUTSIDE are given by Payonce alone.
     reason: RefundReason,
     /// Staff's own words, at most 500 characters.
     note: Option<String>,
@@ -26,11 +28,13 @@ pub struct RefundOrderInput {
 
 impl RefundOrderInput {
     fn parse(self) -> Result<RefundOrder, ApiError> {
-        if self.reason == RefundReason::Surplus {
-            return Err(ApiError::bad_input("SURPLUS is given by Payonce alone; choose another reason."));
+        if matches!(self.reason, RefundReason::Surplus | RefundReason::Outside) {
+            return Err(ApiError::bad_input("SURPLUS and OUTSIDE are given by Payonce alone; choose another reason."));
         }
+        let no_payment = || ApiError::new(code::NOT_FOUND, "There is no such payment that you may see.");
         Ok(RefundOrder {
             order: order_id(&self.order_id)?,
+            payment: self.payment_id.map(|id| PaymentId::parse(&id).map_err(|_| no_payment())).transpose()?,
             amount: self.amount.map(|a| a.parse()).transpose()?,
             reason: self.reason.into(),
             note: short_text("note", self.note)?,

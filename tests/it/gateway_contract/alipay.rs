@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use payonce::gateways::alipay::{Alipay, Config};
+use payonce::gateways::alipay::{Alipay, Config, Mode};
 use payonce::payments::ports::{Clock, Gateway};
 use sandbox::Sandbox;
 
@@ -21,7 +21,7 @@ fn connector(which: Which, sandbox: &Sandbox, clock: Arc<dyn Clock>) -> Arc<dyn 
         app_id: merchant.app_id.clone(),
         seller_id: merchant.seller_id.clone(),
         private_key: merchant.private_key_pem.clone().into(),
-        alipay_public_key: merchant.alipay_public_key_pem.clone(),
+        mode: Mode::PublicKey(merchant.alipay_public_key_pem.clone()),
         timeout: Config::TIMEOUT,
     };
     match which {

@@ -17,10 +17,12 @@ fn connector(which: Which, sandbox: &Sandbox, clock: Arc<dyn Clock>) -> Arc<dyn 
     let merchant = sandbox.merchant();
     let mut config = Config {
         base_url: sandbox.url(),
+        standby_url: None,
         mchid: merchant.mchid.clone(),
         appid: merchant.appid.clone(),
         serial_no: merchant.serial_no.clone(),
         private_key_pem: merchant.private_key_pem.clone().into(),
+        certificate_pem: None,
         api_v3_key: merchant.api_v3_key.clone().into(),
         platform_keys: vec![(merchant.public_key_id.clone(), merchant.public_key_pem.clone())],
         timeout: Config::TIMEOUT,

@@ -2,22 +2,24 @@
 
 use std::collections::BTreeSet;
 
+use payonce::payments::ports::Clock;
+use payonce::store::{Depth, Invariant};
 use sea_orm::{ConnectionTrait, Database, Statement};
 
 use super::Shop;
-
-const QUERIES: &str = include_str!("../../invariants.sql");
 
 impl Shop {
     /// Fails with the query that found something.
     pub async fn check_invariants(&self) {
         let db = Database::connect(&self.database_url).await.unwrap();
-        for query in QUERIES.split(';').map(str::trim).filter(|q| !q.is_empty()) {
-            let sql: String =
-                query.lines().filter(|l| !l.trim_start().starts_with("--")).collect::<Vec<_>>().join("\n");
-            let rows = db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await;
-            let rows = rows.unwrap_or_else(|e| panic!("{query}\n{e}"));
-            assert!(rows.is_empty(), "{} rows of:\n{query}", rows.len());
+        let backend = db.get_database_backend();
+        for invariant in Invariant::all() {
+            for depth in [Depth::Everything, Depth::Lately] {
+                let Some(sql) = invariant.sql(backend, depth, self.clock.now()) else { continue };
+                let rows = db.query_all_raw(Statement::from_string(backend, sql.clone())).await;
+                let rows = rows.unwrap_or_else(|e| panic!("{sql}\n{e}"));
+                assert!(rows.is_empty(), "{}: {} rows of:\n{sql}", invariant.name, rows.len());
+            }
         }
         db.close().await.unwrap();
         self.ledger_agrees().await;

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod database;
+pub mod desk;
 pub mod event_stream;
 pub mod form;
 pub mod invariants;

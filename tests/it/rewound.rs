@@ -1,0 +1,258 @@
+//! A store that has lost its last commits: the same keys derive the same numbers, the gateway knows them, and nobody
+//! pays twice.
+
+use std::sync::Arc;
+
+use domain::Duration;
+use payonce::payments::ports::Clock;
+use sandbox::{Call, FaultKind};
+use sea_orm::{ConnectionTrait, Database, Statement};
+use serde_json::json;
+
+use crate::support::clock::TurnedClock;
+use crate::support::{Backend, Shop};
+
+/// A shop whose database can be set back while its gateway, its clock and its address stay.
+struct Rewindable {
+    backend: Backend,
+    clock: Arc<TurnedClock>,
+    listen: String,
+    home: std::path::PathBuf,
+    /// The database that is restored: of a shop that has its products.
+    base: String,
+}
+
+impl Rewindable {
+    async fn new(backend: Backend) -> Self {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let this = Self {
+            backend,
+            clock: Arc::new(TurnedClock::at_now()),
+            listen: free.to_string(),
+            home: std::env::temp_dir().join(format!("payonce_rewound_{}_{}", std::process::id(), free.port())),
+            base: backend.fresh().await,
+        };
+        this.shop(this.base.clone()).await.close().await;
+        this
+    }
+
+    async fn shop(&self, database: String) -> Shop {
+        let settings =
+            [("PAYONCE_LISTEN", self.listen.as_str()), ("PAYONCE_SANDBOX_HOME", self.home.to_str().unwrap())];
+        Shop::open_on(self.backend, database, self.clock.clone(), &settings).await
+    }
+
+    /// The shop with its database as it was at the beginning.
+    async fn rewound(&self) -> Shop {
+        self.shop(self.backend.copy(&self.base).await).await
+    }
+}
+
+impl Drop for Rewindable {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.home).ok();
+    }
+}
+
+macro_rules! on_stores_that_can_be_copied {
+    ($($name:ident),+ $(,)?) => { $(
+        mod $name {
+            use crate::support::Backend;
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_sqlite() { super::$name(Backend::Sqlite).await }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn on_postgres_and_redis() { super::$name(Backend::PostgresAndRedis).await }
+        }
+    )+ };
+}
+
+on_stores_that_can_be_copied!(
+    an_unpaid_number_is_closed_and_the_operation_goes_on,
+    a_number_that_was_paid_is_the_orders,
+    a_refund_that_was_lost_here_is_recorded_and_not_made_again,
+);
+
+async fn an_unpaid_number_is_closed_and_the_operation_goes_on(backend: Backend) {
+    let rewindable = Rewindable::new(backend).await;
+    let key = Shop::key();
+    let mut numbers: Vec<String> = Vec::new();
+    let mut order = String::new();
+    for round in 0..3 {
+        let shop = rewindable.rewound().await;
+        let bought = shop.create("alice", &key, "MUG", 1, true).await;
+        if round == 0 {
+            order = bought.text("/createOrder/order/id");
+        }
+        assert_eq!(bought.text("/createOrder/order/id"), order, "the same key, the same order");
+        assert_eq!(bought.at("/createOrder/payment/status"), "PENDING", "{}", bought.body);
+        let number = bought.text("/createOrder/payment/id");
+        assert!(!numbers.contains(&number), "other content under a number that is used");
+        for earlier in &numbers {
+            assert!(shop.sandbox().pay(earlier).await.is_err(), "an earlier one can still be paid");
+        }
+        numbers.push(number.clone());
+        let again = shop.create("alice", &key, "MUG", 1, true).await;
+        assert_eq!((again.text("/createOrder/payment/id"), again.at("/createOrder/replayed")), (number, true.into()));
+        shop.check_invariants().await;
+        if round < 2 {
+            shop.close().await;
+            // The order is placed anew, so its request says another time.
+            rewindable.clock.turn(Duration::minutes(1));
+            continue;
+        }
+        shop.payer_pays(&numbers[2]).await;
+        assert_eq!(shop.order(&order).await["status"], "PAID");
+        assert_eq!(shop.ledger().charges.len(), 1);
+        shop.check_invariants().await;
+        shop.close().await;
+    }
+}
+
+async fn a_number_that_was_paid_is_the_orders(backend: Backend) {
+    let rewindable = Rewindable::new(backend).await;
+    let key = Shop::key();
+    let shop = rewindable.rewound().await;
+    let lost = shop.create("alice", &key, "MUG", 1, true).await;
+    let payment = lost.text("/createOrder/payment/id");
+    shop.fault(Call::Notify, FaultKind::Drop);
+    shop.sandbox().pay(&payment).await.unwrap();
+    shop.sandbox().settled().await;
+    shop.close().await;
+
+    let shop = rewindable.rewound().await;
+    // The gateway tells again, of a number that nobody knows here: it waits.
+    shop.advance(Duration::seconds(16)).await;
+    assert_eq!(outcomes(&shop).await, ["UNKNOWN_NUMBER"]);
+    let again = shop.create("alice", &key, "MUG", 1, true).await;
+    assert_eq!(again.text("/createOrder/payment/id"), payment);
+    assert_eq!(again.at("/createOrder/order/status"), "PAID", "{}", again.body);
+    shop.advance(Duration::minutes(5)).await;
+    assert_eq!(outcomes(&shop).await, ["APPLIED"]);
+    assert_eq!(shop.ledger().charges.len(), 1);
+    shop.check_invariants().await;
+    shop.close().await;
+}
+
+async fn outcomes(shop: &Shop) -> Vec<String> {
+    let db = Database::connect(&shop.database_url).await.unwrap();
+    let sql = Statement::from_string(db.get_database_backend(), "SELECT outcome FROM notifications ORDER BY seq");
+    let rows = db.query_all_raw(sql).await.unwrap();
+    let outcomes = rows.iter().map(|r| r.try_get("", "outcome").unwrap()).collect();
+    db.close().await.unwrap();
+    outcomes
+}
+
+async fn a_refund_that_was_lost_here_is_recorded_and_not_made_again(backend: Backend) {
+    let mut rewindable = Rewindable::new(backend).await;
+    let shop = rewindable.rewound().await;
+    let (order, _) = shop.paid_order("MUG").await;
+    let base = shop.database_url.clone();
+    shop.close().await;
+    rewindable.base = base;
+
+    let shop = rewindable.rewound().await;
+    let key = Shop::key();
+    let lost = shop.refund(&key, &order, Some(4_000)).await.text("/refundOrder/refund/id");
+    shop.fault(Call::Notify, FaultKind::Drop);
+    rewindable.clock.turn(Duration::seconds(2));
+    shop.sandbox().settled().await;
+    assert_eq!(shop.ledger().refunds.len(), 1);
+    shop.close().await;
+
+    let shop = rewindable.rewound().await;
+    assert_eq!(shop.order(&order).await["refunds"], json!([]));
+    shop.advance(Duration::seconds(16)).await;
+    let told = shop.order(&order).await;
+    assert_eq!((&told["status"], &told["refundable"]["minor"]), (&json!("PARTIALLY_REFUNDED"), &json!("6000")));
+    assert_eq!((&told["refunds"][0]["id"], &told["refunds"][0]["reason"]), (&json!(lost), &json!("OUTSIDE")));
+    // The client asks again, and gets that refund.
+    let again = shop.refund(&key, &order, Some(4_000)).await;
+    assert_eq!(again.at("/refundOrder/refund/id"), json!(lost));
+    assert_eq!(shop.refund(&key, &order, Some(4_000)).await.at("/refundOrder/replayed"), true);
+    assert_eq!(shop.ledger().refunds.len(), 1);
+    shop.check_invariants().await;
+    shop.close().await;
+}
+
+/// Alipay does not find a QR code that nobody has scanned, but knows its number.
+#[tokio::test]
+async fn a_code_that_was_lost_here_can_still_be_paid_and_counts_once() {
+    let rewindable = Rewindable::new(Backend::Sqlite).await;
+    let key = Shop::key();
+    let method = json!({"gateway": "ALIPAY", "product": "PRECREATE"});
+    let input = json!({"lines": [{"sku": "MUG", "quantity": 1}], "payment": method, "allowDuplicate": true});
+    let shop = rewindable.rewound().await;
+    let lost = shop.create_with("alice", &key, input.clone()).await.text("/createOrder/payment/id");
+    shop.close().await;
+    rewindable.clock.turn(Duration::minutes(1));
+
+    let shop = rewindable.rewound().await;
+    let bought = shop.create_with("alice", &key, input).await;
+    assert_eq!(bought.at("/createOrder/payment/status"), "PENDING", "{}", bought.body);
+    assert_ne!(bought.text("/createOrder/payment/id"), lost);
+    let order = bought.text("/createOrder/order/id");
+    shop.payer_pays(&lost).await;
+    shop.advance(Duration::seconds(20)).await;
+    let paid = shop.order(&order).await;
+    assert_eq!((&paid["status"], &paid["payments"][0]["status"]), (&json!("PAID"), &json!("SUCCEEDED")), "{paid}");
+    assert_eq!(shop.ledger().charges.len(), 1);
+    shop.check_invariants().await;
+    shop.close().await;
+}
+
+/// Set back, and priced anew meanwhile: what was paid then does not fit now. Staff give it back.
+#[tokio::test]
+async fn a_payment_of_another_amount_is_given_back_by_staff() {
+    let rewindable = Rewindable::new(Backend::Sqlite).await;
+    let key = Shop::key();
+    let shop = rewindable.rewound().await;
+    let payment = shop.create("alice", &key, "MUG", 1, true).await.text("/createOrder/payment/id");
+    shop.fault(Call::Notify, FaultKind::Drop);
+    shop.sandbox().pay(&payment).await.unwrap();
+    shop.close().await;
+    let db = Database::connect(&rewindable.base).await.unwrap();
+    db.execute_unprepared("UPDATE products SET price_minor = 12000 WHERE sku = 'MUG'").await.unwrap();
+    db.close().await.unwrap();
+
+    let shop = rewindable.rewound().await;
+    let again = shop.create("alice", &key, "MUG", 1, true).await;
+    assert_eq!(again.at("/createOrder/payment/mismatch"), true, "{}", again.body);
+    let order = again.text("/createOrder/order/id");
+    assert_eq!(shop.repay("alice", &Shop::key(), &order).await.code(), "PAYMENT_IN_PROGRESS");
+    let back = shop.refund(&Shop::key(), &order, None).await;
+    assert_eq!(back.at("/refundOrder/refund/amount/minor"), "10000");
+    shop.advance(Duration::seconds(6)).await;
+    let open = shop.order(&order).await;
+    assert_eq!((&open["status"], &open["refunds"][0]["status"]), (&json!("PENDING_PAYMENT"), &json!("SUCCEEDED")));
+    shop.check_invariants().await;
+    // Nothing is left of it: the order goes on as any other.
+    let repaid = shop.repay("alice", &Shop::key(), &order).await.text("/repayOrder/payment/id");
+    shop.payer_pays(&repaid).await;
+    let paid = shop.order(&order).await;
+    assert_eq!((&paid["status"], &paid["paid"]["minor"]), (&json!("PAID"), &json!("12000")));
+    // By name it is the other payment's turn no more.
+    let document = "mutation($key: IdempotencyKey!, $input: RefundOrderInput!) { refundOrder(idempotencyKey: $key, input: $input) { refund { id } } }";
+    let input = json!({"orderId": order, "paymentId": payment, "reason": "OTHER"});
+    let named = shop.ask(&shop.token("admin", "admin"), document, json!({"key": Shop::key(), "input": input})).await;
+    assert_eq!(named.code(), "NOT_REFUNDABLE");
+    shop.check_invariants().await;
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_notification_that_no_order_ever_claims_comes_to_people() {
+    let rewindable = Rewindable::new(Backend::Sqlite).await;
+    let shop = rewindable.rewound().await;
+    let payment = shop.create("alice", &Shop::key(), "MUG", 1, true).await.text("/createOrder/payment/id");
+    shop.fault(Call::Notify, FaultKind::Drop);
+    shop.sandbox().pay(&payment).await.unwrap();
+    shop.close().await;
+    let shop = rewindable.rewound().await;
+    shop.advance(Duration::seconds(16)).await;
+    shop.advance(Duration::minutes(59)).await;
+    assert_eq!(outcomes(&shop).await, ["UNKNOWN_NUMBER"]);
+    shop.advance(Duration::minutes(6)).await;
+    assert_eq!(outcomes(&shop).await, ["FOR_PEOPLE"]);
+    assert!(shop.clock.now() > payonce::app::SystemClock.now());
+    shop.close().await;
+}

@@ -71,6 +71,7 @@ impl Payments {
         let Some(lease) = retried(|| self.commit_order(&operation, &order, &holder)).await? else {
             return Ok(Worked::Taken);
         };
+        crash_point!("after_intent");
         self.tell(&order).await;
         // From here on there is no error: whatever the gateway says, the payment's state tells it.
         if let Some(payment) = &payment {

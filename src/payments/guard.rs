@@ -104,6 +104,7 @@ impl Payments {
         if let Lock::Held(token) = lock {
             self.0.coordination.unlock(token).await;
         }
+        crash_point!("before_reply");
         match worked {
             Ok(Worked::New { order, payment, refund }) => {
                 let order = self.must_find(&order).await?;

@@ -43,6 +43,7 @@ impl Payments {
         let holder = random_token();
         let begun = retried(|| self.commit_refund(&operation, command, &holder)).await?;
         let Some((lease, order, id, send_now)) = begun else { return Ok(Worked::Taken) };
+        crash_point!("refund_reserved");
         self.tell(&order).await;
         // From here on there is no error: whatever the gateway says, the refund's state tells it.
         if send_now && let Err(e) = self.send_refund(Some(&lease), &order.id, &id, Sending::First).await {
@@ -160,6 +161,7 @@ impl Payments {
         refund: &RefundId,
         found: &GatewayRefund,
     ) -> Result<(), PaymentError> {
+        crash_point!("refund_done_uncommitted");
         let keys = &self.0.number_key;
         self.change(id, lease, |order, now| heard(order, refund, found, keys, now)).await?;
         Ok(())

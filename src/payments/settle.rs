@@ -127,7 +127,9 @@ impl Payments {
             News::Other { .. } => {}
         }
         tx.save(&mut held, now).await?;
+        crash_point!("notification_uncommitted");
         tx.commit().await?;
+        crash_point!("notification_unacknowledged");
         self.tell(&held.order).await;
         Ok(())
     }

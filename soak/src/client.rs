@@ -25,10 +25,10 @@ pub fn prepare(site: &Site, journal: &Journal, intent: usize) -> (String, String
     let intent = &mut book.intents[intent];
     intent.sent += 1;
     let token = match intent.verb {
-        crate::journal::Verb::Refund => &site.machines.admin.token,
-        _ => &site.customer(intent.customer).token,
+        crate::journal::Verb::Refund => site.machines.admin.as_str(),
+        _ => site.customer(intent.customer),
     };
-    (token.clone(), json!({"query": intent.verb.document(), "variables": intent.variables}).to_string())
+    (token.to_owned(), json!({"query": intent.verb.document(), "variables": intent.variables}).to_string())
 }
 
 /// Sends the same intent until there is an answer, at most so many times.

@@ -107,6 +107,8 @@ pub struct Known {
     pub version: i64,
     /// The payments that were shown, with the last status seen.
     pub payments: Vec<(String, String)>,
+    /// A payer has paid at the cashier.
+    pub paid: bool,
 }
 
 /// What came back.
@@ -240,6 +242,11 @@ impl Journal {
                     refund: text("/refund/id"),
                 };
                 match &intent.ids {
+                    // It had taken up an attempt that others opened. The gateway knows that one with the content of
+                    // the lost store, so it was closed, and this operation has opened its own.
+                    Some(before) if *rewound && verb == Verb::Repay && before.order == ids.order => {
+                        intent.ids = Some(ids.clone());
+                    }
                     Some(before) if *before != ids => {
                         violations.push(format!("{verb:?} {key} was answered with {before:?}, and then with {ids:?}"));
                     }
@@ -258,7 +265,7 @@ pub fn see(orders: &mut Vec<Known>, customer: usize, payload: &Value) {
     let Some(id) = order["id"].as_str() else { return };
     let at = orders.iter().position(|k| k.order == id).unwrap_or_else(|| {
         let (status, payments) = (String::new(), Vec::new());
-        orders.push(Known { order: id.to_owned(), customer, status, version: 0, payments });
+        orders.push(Known { order: id.to_owned(), customer, status, version: 0, payments, paid: false });
         orders.len() - 1
     });
     let known = &mut orders[at];

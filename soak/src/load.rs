@@ -97,14 +97,18 @@ impl Client {
     }
 
     async fn pay(&mut self) {
-        let Some(order) = self.order(|k| k.payments.iter().any(|(_, s)| s == "PENDING" || s == "UNKNOWN")) else { return };
+        let Some(order) = self.order(|k| !k.paid && k.payments.iter().any(|(_, s)| s == "PENDING" || s == "UNKNOWN")) else { return };
         let open: Vec<_> = order.payments.iter().filter(|(_, s)| s != "SUCCEEDED").collect();
         let (payment, _) = self.random.pick(&open);
-        pay_at_cashier(&self.site, payment).await;
+        if pay_at_cashier(&self.site, payment).await
+            && let Some(known) = self.journal.book().orders.iter_mut().find(|k| k.order == order.order)
+        {
+            known.paid = true;
+        }
     }
 
     async fn repay(&mut self) {
-        let Some(order) = self.order(|k| ["PENDING_PAYMENT", "PAYING"].contains(&k.status.as_str())) else { return };
+        let Some(order) = self.order(|k| !k.paid && ["PENDING_PAYMENT", "PAYING"].contains(&k.status.as_str())) else { return };
         let input = json!({"orderId": order.order, "payment": self.method()});
         let intent = self.journal.intend(self.customer, Verb::Repay, input);
         self.patiently(intent).await;
@@ -117,7 +121,7 @@ impl Client {
     }
 
     async fn refund(&mut self) {
-        let Some(order) = self.order(|k| k.payments.iter().any(|(_, s)| s != "CREATED")) else { return };
+        let Some(order) = self.order(|k| k.paid) else { return };
         let mut input = json!({"orderId": order.order, "reason": "CUSTOMER_REQUEST"});
         if self.random.chance(70) {
             input["amount"] = json!({"minor": (1 + self.random.below(2_000)).to_string(), "currency": "CNY"});
@@ -162,7 +166,7 @@ impl Client {
         let Some(order) = self.order(|_| true) else { return };
         let document = "query($id: ID!) { order(id: $id) { id status version } }";
         let body = json!({"query": document, "variables": {"id": order.order}}).to_string();
-        let token = &self.site.customer(self.customer).token;
+        let token = self.site.customer(self.customer);
         if let Heard::Payload(shown) = client::post(&self.site, self.random.below(3) as usize, token, body).await
             && shown["version"].as_i64().is_some_and(|version| version < order.version)
         {
@@ -184,16 +188,16 @@ impl Client {
     }
 }
 
-/// The payer looks at the page of the cashier and pays, if it lets them.
-pub async fn pay_at_cashier(site: &Site, payment: &str) {
+/// The payer looks at the page of the cashier and pays; false when it does not let them.
+pub async fn pay_at_cashier(site: &Site, payment: &str) -> bool {
     let page = format!("{}/cashier/{payment}", site.sandbox);
-    if site.http.get(&page).send().await.is_ok() {
-        site.http.post(format!("{page}/pay")).send().await.ok();
-    }
+    // Alipay knows an order only once it was looked at.
+    let looked = site.http.get(&page).send().await;
+    looked.is_ok() && site.http.post(format!("{page}/pay")).send().await.is_ok_and(|shown| shown.status().is_success())
 }
 
 /// The page that a payer comes back to asks what became of it.
 pub async fn sync(site: &Site, customer: usize, order: &str, process: usize) {
     let body = json!({"query": "mutation($id: ID!) { syncOrder(orderId: $id) { id } }", "variables": {"id": order}});
-    client::post(site, process, &site.customer(customer).token, body.to_string()).await;
+    client::post(site, process, site.customer(customer), body.to_string()).await;
 }

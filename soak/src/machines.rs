@@ -40,25 +40,16 @@ impl Backend {
     }
 }
 
-/// A caller, and the right to call.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// The token's subject.
-    pub subject: String,
-    /// The token.
-    pub token: String,
-}
-
 /// Servers, keys and tokens. Everything ends and is deleted with it.
 pub struct Machines {
     /// The program that is tried.
     pub payonce: PathBuf,
     /// Both gateways' keys.
     pub keys: PathBuf,
-    /// Who orders.
-    pub customers: Vec<Caller>,
-    /// Who refunds.
-    pub admin: Caller,
+    /// The tokens of those who order.
+    pub customers: Vec<String>,
+    /// The token of who refunds.
+    pub admin: String,
     /// There when a site wants it.
     pub postgres: Option<Postgres>,
     /// There when a site wants it.
@@ -77,9 +68,9 @@ impl Machines {
         make_keys(payonce, &keys, &home.path).await?;
         let mut customers = Vec::new();
         for n in 0..CUSTOMERS {
-            customers.push(caller(payonce, &format!("customer-{n}"), "customer")?);
+            customers.push(token(payonce, &format!("customer-{n}"), "customer")?);
         }
-        let admin = caller(payonce, "admin", "admin")?;
+        let admin = token(payonce, "admin", "admin")?;
         let mut machines =
             Self { payonce: payonce.to_owned(), keys, customers, admin, postgres: None, mariadb: None, redis: vec![], home };
         let home = &machines.home.path;
@@ -118,14 +109,14 @@ async fn make_keys(payonce: &Path, keys: &Path, home: &Path) -> Result<()> {
     sandbox.until(async || made.iter().all(|file| file.exists())).await
 }
 
-fn caller(payonce: &Path, subject: &str, role: &str) -> Result<Caller> {
+fn token(payonce: &Path, subject: &str, role: &str) -> Result<String> {
     let mut mint = Command::new(payonce);
     mint.args(["token", "--sub", subject, "--role", role, "--ttl", "2d"]);
     let minted = mint.output().map_err(|e| format!("{}: {e}", payonce.display()))?;
     if !minted.status.success() {
         return Err(String::from_utf8_lossy(&minted.stderr).into_owned().into());
     }
-    Ok(Caller { subject: subject.to_owned(), token: String::from_utf8(minted.stdout)?.trim().to_owned() })
+    Ok(String::from_utf8(minted.stdout)?.trim().to_owned())
 }
 
 /// A temporary directory, deleted at the end unless it is evidence.

@@ -1,7 +1,7 @@
 //! A child process with a log of its own, that ends with us.
 
 use std::fs::OpenOptions;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -30,14 +30,15 @@ impl Process {
         Ok(Self { name: name.to_owned(), log: log.to_owned(), child })
     }
 
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Whether it ended itself by `abort`, as it was told to.
+    pub fn was_aborted(&mut self) -> bool {
+        const SIGABRT: i32 = 6;
+        matches!(self.child.try_wait(), Ok(Some(status)) if status.signal() == Some(SIGABRT))
     }
 
     /// Sends a signal: `KILL`, `TERM`, `STOP`, `CONT`, `QUIT`. One that has ended is left alone.

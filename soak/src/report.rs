@@ -10,6 +10,9 @@ use crate::machines::Backend;
 use crate::storm::Figure;
 use crate::trial::{Outcome, Trial};
 
+/// Violations of one trial that are told one by one.
+const SHOWN: usize = 8;
+
 /// The sums of a run.
 #[derive(Default)]
 pub struct Report {
@@ -60,10 +63,14 @@ impl Report {
             outcome.rest.as_secs_f64(),
             outcome.violations.len()
         );
-        for violation in &outcome.violations {
+        let more = outcome.violations.len().saturating_sub(SHOWN);
+        for violation in outcome.violations.iter().take(SHOWN) {
             let found = format!("{violation}\n    again: {}", trial.command());
             write!(line, "\n  VIOLATION {found}").ok();
             self.violations.push(found);
+        }
+        if more > 0 {
+            write!(line, "\n  and {more} more").ok();
         }
         line
     }

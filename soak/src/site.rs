@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sea_orm::{Database, DatabaseConnection};
 use tokio::sync::Mutex;
 
 use crate::Result;
-use crate::machines::{Backend, Caller, Machines};
+use crate::machines::{Backend, Machines};
 use crate::process::{Process, free_port};
 use crate::proxy::Proxy;
 use crate::servers::{MariaDb, Postgres, Redis, mariadb, postgres};
@@ -102,18 +102,23 @@ impl Site {
         Ok(site)
     }
 
-    /// Starts a process of Payonce that dies at these points; it answers, or it has died.
+    /// Starts a process of Payonce that dies at these points; it answers, or it has died as told. Without its
+    /// database it does not start: then it is started again, as a supervisor would, for a minute.
     pub async fn start(&self, n: usize, failpoints: &str) -> Result<()> {
         let mut place = self.processes[n].lock().await;
         let log = self.dir.join(format!("payonce-{n}.log"));
-        let mut process = Process::start("Payonce", self.command(n, failpoints)?, &log)?;
         let ready = format!("http://127.0.0.1:{}/readyz", self.ports[n]);
-        let up = process.until(async || self.http.get(&ready).send().await.is_ok()).await;
-        let died = !process.is_running();
-        *place = Some(process);
-        match up {
-            Err(e) if failpoints.is_empty() || !died => Err(e),
-            _ => Ok(()),
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let mut process = Process::start("Payonce", self.command(n, failpoints)?, &log)?;
+            let up = process.until(async || self.http.get(&ready).send().await.is_ok()).await;
+            let aborted = process.was_aborted();
+            *place = Some(process);
+            match up {
+                Err(e) if !aborted && Instant::now() > until => return Err(e),
+                Err(_) if !aborted => tokio::time::sleep(Duration::from_millis(100)).await,
+                _ => return Ok(()),
+            }
         }
     }
 
@@ -261,8 +266,8 @@ impl Site {
         }
     }
 
-    /// The token's holder of this number.
-    pub fn customer(&self, n: usize) -> &Caller {
+    /// The token of this customer.
+    pub fn customer(&self, n: usize) -> &str {
         &self.machines.customers[n % self.machines.customers.len()]
     }
 

@@ -101,7 +101,7 @@ async fn same_keys(site: &Arc<Site>, journal: &Arc<Journal>, times: usize, keys:
         let book = journal.book();
         intents.iter().filter_map(|n| book.intents[*n].ids.as_ref()?.payment.clone()).collect()
     };
-    stream::iter(&ids).map(|id| pay_at_cashier(site, id)).buffer_unordered(8).collect::<Vec<()>>().await;
+    stream::iter(&ids).map(|id| pay_at_cashier(site, id)).buffer_unordered(8).collect::<Vec<bool>>().await;
     let charges = match judge::ledger(site).await {
         Ok(ledger) => ledger.charges.iter().filter(|c| ids.contains(&c.number)).count(),
         Err(_) => 0,

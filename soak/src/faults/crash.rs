@@ -8,30 +8,30 @@ use crate::Result;
 use crate::random::Random;
 use crate::site::Site;
 
-/// Where a process can be told to die, and how many died there in this run. A refund is reserved, sent and
-/// learned less often than an order is placed: those points are met at the first or second time only.
+/// Where a process can be told to die, at which time it comes there at the latest, and how many died there in this
+/// run. What comes less often than an order ends it at the first time.
 pub static POINTS: [(&str, u64, AtomicU64); 16] = [
-    ("before_claim", 8, AtomicU64::new(0)),
-    ("after_claim", 8, AtomicU64::new(0)),
-    ("after_intent", 6, AtomicU64::new(0)),
-    ("reply_unread", 8, AtomicU64::new(0)),
-    ("reply_parsed", 5, AtomicU64::new(0)),
-    ("answer_uncommitted", 8, AtomicU64::new(0)),
-    ("answer_committed", 8, AtomicU64::new(0)),
-    ("before_reply", 6, AtomicU64::new(0)),
-    ("found_uncommitted", 3, AtomicU64::new(0)),
-    ("notification_uncommitted", 3, AtomicU64::new(0)),
-    ("notification_unacknowledged", 3, AtomicU64::new(0)),
-    ("refund_reserved", 2, AtomicU64::new(0)),
-    ("refund_done_uncommitted", 2, AtomicU64::new(0)),
-    ("recovery", 2, AtomicU64::new(0)),
+    ("before_claim", 3, AtomicU64::new(0)),
+    ("after_claim", 3, AtomicU64::new(0)),
+    ("after_intent", 3, AtomicU64::new(0)),
+    ("reply_unread", 4, AtomicU64::new(0)),
+    ("reply_parsed", 3, AtomicU64::new(0)),
+    ("answer_uncommitted", 4, AtomicU64::new(0)),
+    ("answer_committed", 4, AtomicU64::new(0)),
+    ("before_reply", 3, AtomicU64::new(0)),
+    ("found_uncommitted", 2, AtomicU64::new(0)),
+    ("notification_uncommitted", 1, AtomicU64::new(0)),
+    ("notification_unacknowledged", 1, AtomicU64::new(0)),
+    ("refund_reserved", 1, AtomicU64::new(0)),
+    ("refund_done_uncommitted", 1, AtomicU64::new(0)),
+    ("recovery", 1, AtomicU64::new(0)),
     ("draining", 1, AtomicU64::new(0)),
     // Not a point of the code: killed while its request is on the way to the gateway.
     ("request_partly_sent", 1, AtomicU64::new(0)),
 ];
 
 /// A point that is not met in this time is given up, and the process killed.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Every process of the site dies again and again, at the next point each time.
 pub async fn run(site: &Arc<Site>, random: &mut Random, until: Instant) -> Result<u64> {

@@ -8,8 +8,8 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 use crate::client::insist;
-use crate::judge::{self, Rows};
 use crate::journal::Journal;
+use crate::judge::{self, Rows};
 use crate::load::sync;
 use crate::site::Site;
 use crate::{Result, clock_now};

@@ -1,7 +1,7 @@
 //! What the clients meant, sent and heard: every answer is a promise, and is held against the store later.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -242,9 +242,9 @@ impl Journal {
                     refund: text("/refund/id"),
                 };
                 match &intent.ids {
-                    // It had taken up an attempt that others opened. The gateway knows that one with the content of
-                    // the lost store, so it was closed, and this operation has opened its own.
-                    Some(before) if *rewound && verb == Verb::Repay && before.order == ids.order => {
+                    // The gateway knows the lost attempt with another content, so it was closed and this operation
+                    // has opened another. Had it been charged, it would have to be known here all the same.
+                    Some(before) if *rewound && before.order == ids.order && before.refund == ids.refund => {
                         intent.ids = Some(ids.clone());
                     }
                     Some(before) if *before != ids => {

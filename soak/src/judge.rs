@@ -66,7 +66,10 @@ async fn invariants(look: &DatabaseConnection, journal: &Journal) -> Result<()> 
         }
         let rows = look.query_all_raw(Statement::from_string(look.get_database_backend(), sql.join("\n"))).await?;
         if let Some(row) = rows.first() {
-            let first: String = row.try_get_by_index(0).or_else(|_| row.try_get_by_index(0).map(|n: i64| n.to_string())).unwrap_or_default();
+            let first: String = row
+                .try_get_by_index(0)
+                .or_else(|_| row.try_get_by_index(0).map(|n: i64| n.to_string()))
+                .unwrap_or_default();
             journal.accuse(format!("{} rows, the first {first}, of: {query}", rows.len()));
         }
     }
@@ -107,7 +110,8 @@ async fn nothing_left_open(site: &Site, look: &DatabaseConnection, journal: &Jou
 fn money(rows: &Rows, truth: &sandbox::Ledger, journal: &Journal) {
     let payments: HashMap<&str, &payment::Model> = rows.payments.iter().map(|p| (p.id.as_str(), p)).collect();
     let refunds: HashMap<&str, &refund::Model> = rows.refunds.iter().map(|r| (r.id.as_str(), r)).collect();
-    let lost: HashSet<String> = journal.book().lost.iter().flat_map(|ids| [&ids.payment, &ids.refund]).flatten().cloned().collect();
+    let lost: HashSet<String> =
+        journal.book().lost.iter().flat_map(|ids| [&ids.payment, &ids.refund]).flatten().cloned().collect();
     let mut charged = HashSet::new();
     for charge in &truth.charges {
         let (number, minor) = (charge.number.as_str(), charge.minor);
@@ -136,7 +140,9 @@ fn money(rows: &Rows, truth: &sandbox::Ledger, journal: &Journal) {
         }
         match refunds.get(number) {
             Some(r) if r.status == "SUCCEEDED" && r.amount_minor == minor && r.payment_id == money.payment_number => {}
-            Some(r) => journal.accuse(format!("{number} gave {minor} back; here it is {} of {}", r.status, r.amount_minor)),
+            Some(r) => {
+                journal.accuse(format!("{number} gave {minor} back; here it is {} of {}", r.status, r.amount_minor))
+            }
             None if lost.contains(number) || lost.contains(money.payment_number.as_str()) => {}
             None => journal.accuse(format!("{number} gave {minor} back, and nobody here knows it")),
         }
@@ -221,7 +227,11 @@ fn promises(rows: &Rows, journal: &Journal) {
     broken.into_iter().for_each(|what| journal.accuse(what));
 }
 
-fn broken_promise(intent: &Intent, claim: Option<&operation::Model>, refunds: &HashMap<&str, &refund::Model>) -> Option<String> {
+fn broken_promise(
+    intent: &Intent,
+    claim: Option<&operation::Model>,
+    refunds: &HashMap<&str, &refund::Model>,
+) -> Option<String> {
     let (verb, key) = (intent.verb, intent.key());
     match (&intent.ids, claim) {
         (Some(ids), Some(c)) => {

@@ -97,7 +97,10 @@ impl Client {
     }
 
     async fn pay(&mut self) {
-        let Some(order) = self.order(|k| !k.paid && k.payments.iter().any(|(_, s)| s == "PENDING" || s == "UNKNOWN")) else { return };
+        let Some(order) = self.order(|k| !k.paid && k.payments.iter().any(|(_, s)| s == "PENDING" || s == "UNKNOWN"))
+        else {
+            return;
+        };
         let open: Vec<_> = order.payments.iter().filter(|(_, s)| s != "SUCCEEDED").collect();
         let (payment, _) = self.random.pick(&open);
         if pay_at_cashier(&self.site, payment).await
@@ -108,7 +111,9 @@ impl Client {
     }
 
     async fn repay(&mut self) {
-        let Some(order) = self.order(|k| !k.paid && ["PENDING_PAYMENT", "PAYING"].contains(&k.status.as_str())) else { return };
+        let Some(order) = self.order(|k| !k.paid && ["PENDING_PAYMENT", "PAYING"].contains(&k.status.as_str())) else {
+            return;
+        };
         let input = json!({"orderId": order.order, "payment": self.method()});
         let intent = self.journal.intend(self.customer, Verb::Repay, input);
         self.patiently(intent).await;

@@ -71,8 +71,16 @@ impl Machines {
             customers.push(token(payonce, &format!("customer-{n}"), "customer")?);
         }
         let admin = token(payonce, "admin", "admin")?;
-        let mut machines =
-            Self { payonce: payonce.to_owned(), keys, customers, admin, postgres: None, mariadb: None, redis: vec![], home };
+        let mut machines = Self {
+            payonce: payonce.to_owned(),
+            keys,
+            customers,
+            admin,
+            postgres: None,
+            mariadb: None,
+            redis: vec![],
+            home,
+        };
         let home = &machines.home.path;
         if backends.contains(&Backend::Postgres) {
             machines.postgres = Some(Postgres::start(&home.join("postgres")).await?);

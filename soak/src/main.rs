@@ -72,7 +72,11 @@ fn time(text: &str) -> std::result::Result<Duration, String> {
         _ => 0,
     };
     let number: u64 = number.parse().unwrap_or_default();
-    if number * seconds == 0 { Err("right is like 90s, 10m, 1h".to_owned()) } else { Ok(Duration::from_secs(number * seconds)) }
+    if number * seconds == 0 {
+        Err("right is like 90s, 10m, 1h".to_owned())
+    } else {
+        Ok(Duration::from_secs(number * seconds))
+    }
 }
 
 fn main() -> ExitCode {
@@ -115,7 +119,9 @@ async fn run(arguments: &Arguments) -> Result<bool> {
     let payonce = std::path::absolute(&arguments.payonce)?;
     let backends = if arguments.backends.is_empty() { Backend::value_variants() } else { &arguments.backends };
     let machines = Arc::new(Machines::start(&payonce, backends).await?);
-    let seed = arguments.seed.unwrap_or_else(|| if arguments.time.is_some() { clock_now().timestamp_micros() as u64 } else { 1 });
+    let seed = arguments
+        .seed
+        .unwrap_or_else(|| if arguments.time.is_some() { clock_now().timestamp_micros() as u64 } else { 1 });
     println!("seed {seed}, on {}", backends.iter().map(|b| b.name()).collect::<Vec<_>>().join(", "));
     let report = if arguments.faults.is_empty() {
         plan::everything(&machines, backends, seed, arguments.time).await

@@ -23,7 +23,13 @@ const SHORT: [&[Fault]; 5] = [
 ];
 
 /// Exactly these faults with exactly this seed, on each of these databases.
-pub async fn one(machines: &Arc<Machines>, backends: &[Backend], faults: &[Fault], seed: u64, time: Duration) -> Report {
+pub async fn one(
+    machines: &Arc<Machines>,
+    backends: &[Backend],
+    faults: &[Fault],
+    seed: u64,
+    time: Duration,
+) -> Report {
     let report = Mutex::new(Report::default());
     for &backend in backends {
         try_it(machines, &report, Trial { backend, faults: faults.to_vec(), time, seed }).await;
@@ -77,11 +83,18 @@ async fn short_lane(machines: &Arc<Machines>, report: &Mutex<Report>, backend: B
 }
 
 /// Round after round of all its faults, each round in another order.
-async fn long_lane(machines: &Arc<Machines>, report: &Mutex<Report>, backend: Backend, mut random: Random, until: Instant) {
+async fn long_lane(
+    machines: &Arc<Machines>,
+    report: &Mutex<Report>,
+    backend: Backend,
+    mut random: Random,
+    until: Instant,
+) {
     let left = until.saturating_duration_since(Instant::now());
     let unit = (left / 150).clamp(Duration::from_secs(4), Duration::from_secs(15));
     loop {
-        let mut faults: Vec<Fault> = Fault::value_variants().iter().copied().filter(|f| f.applies_to(backend)).collect();
+        let mut faults: Vec<Fault> =
+            Fault::value_variants().iter().copied().filter(|f| f.applies_to(backend)).collect();
         while !faults.is_empty() {
             let fault = faults.swap_remove(random.below(faults.len() as u64) as usize);
             let time = unit * fault.weight();

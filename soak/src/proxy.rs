@@ -82,7 +82,9 @@ impl Proxy {
                 connections.spawn(async move {
                     for n in 0..targets.len() {
                         let at = SocketAddr::from(([127, 0, 0, 1], targets[(first + n) % targets.len()]));
-                        if let Ok(Ok(target)) = tokio::time::timeout(Duration::from_secs(2), TcpStream::connect(at)).await {
+                        if let Ok(Ok(target)) =
+                            tokio::time::timeout(Duration::from_secs(2), TcpStream::connect(at)).await
+                        {
                             return pass_on(visitor, target, &rules).await;
                         }
                     }

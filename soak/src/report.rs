@@ -100,7 +100,8 @@ impl Report {
             sum.time += row.time;
         }
         line(&mut text, "**all**", "", &sum);
-        let died: Vec<String> = POINTS.iter().map(|(point, _, died)| format!("`{point}` {}", died.load(Relaxed))).collect();
+        let died: Vec<String> =
+            POINTS.iter().map(|(point, _, died)| format!("`{point}` {}", died.load(Relaxed))).collect();
         writeln!(text, "\nDeaths by point: {}.", died.join(", ")).ok();
         if !self.oddities.is_empty() {
             writeln!(text, "\nAnswers that are no violation and should not be: {:?}.", self.oddities).ok();

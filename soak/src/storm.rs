@@ -8,6 +8,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use serde_json::{Value, json};
 
+use crate::Result;
 use crate::client::{self, insist, post};
 use crate::drain::drain;
 use crate::journal::{Heard, Journal, Verb};
@@ -17,7 +18,6 @@ use crate::machines::{Backend, Machines};
 use crate::random::Random;
 use crate::site::Site;
 use crate::trial::Outcome;
-use crate::Result;
 
 /// Requests under way at the same time.
 const AT_ONCE: usize = 256;
@@ -32,7 +32,13 @@ pub struct Figure {
 }
 
 /// Storms on one database with so many duplicates, and the load with and without Redis for `time` each.
-pub async fn storms(machines: &Arc<Machines>, backend: Backend, seed: u64, duplicates: usize, time: Duration) -> (Vec<Figure>, Outcome) {
+pub async fn storms(
+    machines: &Arc<Machines>,
+    backend: Backend,
+    seed: u64,
+    duplicates: usize,
+    time: Duration,
+) -> (Vec<Figure>, Outcome) {
     let journal = Arc::new(Journal::new(&format!("storm-{seed:015x}")));
     let mut figures = Vec::new();
     let mut outcome = Outcome::default();
@@ -171,7 +177,8 @@ async fn refunds(site: &Arc<Site>, journal: &Arc<Journal>) -> Figure {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let asked = (0..100).map(|_| {
-        let input = json!({"orderId": ids.order, "reason": "CUSTOMER_REQUEST", "amount": {"minor": "200", "currency": "CNY"}});
+        let input =
+            json!({"orderId": ids.order, "reason": "CUSTOMER_REQUEST", "amount": {"minor": "200", "currency": "CNY"}});
         let intent = journal.intend(1, Verb::Refund, input);
         insist(site, journal, intent, 100, Duration::from_millis(50))
     });
@@ -208,7 +215,12 @@ async fn without_redis(site: &Arc<Site>, journal: &Arc<Journal>, seed: u64, time
 }
 
 /// The p99 of answered mutations in milliseconds, errors that are no rule's, and requests in all.
-async fn measured(site: &Arc<Site>, journal: &Arc<Journal>, random: &mut Random, time: Duration) -> (f64, usize, usize) {
+async fn measured(
+    site: &Arc<Site>,
+    journal: &Arc<Journal>,
+    random: &mut Random,
+    time: Duration,
+) -> (f64, usize, usize) {
     let clear = || std::mem::take(&mut *journal.times.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     clear();
     let errors = journal.errors();

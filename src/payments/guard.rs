@@ -183,9 +183,11 @@ impl Payments {
         self.0.coordination.lock(&lock_name(operation), self.0.settings.lease).await
     }
 
-    /// Takes over an operation whose lease has ended; `None`: it is alive, or another was faster.
+    /// Takes over an operation whose lease has ended; `None`: it is alive, or another was faster. The first thing
+    /// to do then is to ask the gateway: with less time than that takes, processes would take it from each other
+    /// for ever.
     pub(super) async fn take_over(&self, claim: &Claim) -> Result<Option<Lease>, PaymentError> {
-        Ok(self.0.store.take_over(claim.seq, &random_token(), self.0.settings.lease).await?)
+        Ok(self.0.store.take_over(claim.seq, &random_token(), self.0.settings.lease.max(BEFORE_A_CALL)).await?)
     }
 
     /// Makes sure that enough of the lease is left for a foreign call; `InProgress`: it is no longer ours.

@@ -11,11 +11,69 @@ use crate::random::Random;
 use crate::site::Site;
 
 const CALLS: [(&str, &[&str]); 6] = [
-    ("open", &["lose_answer", "lose_request", "error_500", "error_500_after", "rate_limited", "delay_ms", "unsigned", "wrongly_signed", "other_answer", "signtest"]),
-    ("find", &["lose_answer", "lose_request", "error_500", "rate_limited", "delay_ms", "unsigned", "wrongly_signed", "other_answer", "signtest"]),
-    ("close", &["lose_answer", "lose_request", "error_500", "error_500_after", "rate_limited", "delay_ms", "unsigned", "pay_during_close"]),
-    ("refund", &["lose_answer", "lose_request", "error_500", "error_500_after", "rate_limited", "delay_ms", "unsigned", "wrongly_signed", "other_answer", "not_enough", "refund_closed", "refund_abnormal"]),
-    ("find_refund", &["lose_answer", "lose_request", "error_500", "rate_limited", "delay_ms", "unsigned", "other_answer"]),
+    (
+        "open",
+        &[
+            "lose_answer",
+            "lose_request",
+            "error_500",
+            "error_500_after",
+            "rate_limited",
+            "delay_ms",
+            "unsigned",
+            "wrongly_signed",
+            "other_answer",
+            "signtest",
+        ],
+    ),
+    (
+        "find",
+        &[
+            "lose_answer",
+            "lose_request",
+            "error_500",
+            "rate_limited",
+            "delay_ms",
+            "unsigned",
+            "wrongly_signed",
+            "other_answer",
+            "signtest",
+        ],
+    ),
+    (
+        "close",
+        &[
+            "lose_answer",
+            "lose_request",
+            "error_500",
+            "error_500_after",
+            "rate_limited",
+            "delay_ms",
+            "unsigned",
+            "pay_during_close",
+        ],
+    ),
+    (
+        "refund",
+        &[
+            "lose_answer",
+            "lose_request",
+            "error_500",
+            "error_500_after",
+            "rate_limited",
+            "delay_ms",
+            "unsigned",
+            "wrongly_signed",
+            "other_answer",
+            "not_enough",
+            "refund_closed",
+            "refund_abnormal",
+        ],
+    ),
+    (
+        "find_refund",
+        &["lose_answer", "lose_request", "error_500", "rate_limited", "delay_ms", "unsigned", "other_answer"],
+    ),
     ("notify", &["drop", "duplicate", "delay_ms", "unsigned", "wrongly_signed", "signtest"]),
 ];
 

@@ -83,7 +83,13 @@ impl Fault {
     }
 
     /// Breaks things until then; how many times. [`Fault::Rewind`] is the round's own work.
-    pub async fn run(self, site: &Arc<Site>, journal: &Arc<Journal>, random: &mut Random, until: Instant) -> Result<u64> {
+    pub async fn run(
+        self,
+        site: &Arc<Site>,
+        journal: &Arc<Journal>,
+        random: &mut Random,
+        until: Instant,
+    ) -> Result<u64> {
         match self {
             Self::Crash => crash::run(site, random, until).await,
             Self::Kill => kill::run(site, random, until).await,

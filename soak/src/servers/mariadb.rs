@@ -22,7 +22,8 @@ impl MariaDb {
     /// Makes its tables in `dir` and starts it.
     pub async fn start(dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
-        let sql = "CREATE USER payonce@'127.0.0.1' IDENTIFIED BY 'payonce';\nGRANT ALL ON *.* TO payonce@'127.0.0.1';\n";
+        let sql =
+            "CREATE USER payonce@'127.0.0.1' IDENTIFIED BY 'payonce';\nGRANT ALL ON *.* TO payonce@'127.0.0.1';\n";
         std::fs::write(dir.join("init.sql"), sql)?;
         give_to("mysql", dir)?;
         let mut install = as_user("mysql", &program("mariadb-install-db"));
@@ -56,7 +57,8 @@ impl MariaDb {
     /// The numbers of the sessions on one of its databases.
     pub async fn sessions(&self, database: &str) -> Result<Vec<i64>> {
         let connection = Database::connect(self.url("")).await?;
-        let sql = format!("SELECT CAST(id AS SIGNED) AS id FROM information_schema.processlist WHERE db = '{database}'");
+        let sql =
+            format!("SELECT CAST(id AS SIGNED) AS id FROM information_schema.processlist WHERE db = '{database}'");
         let rows = connection.query_all_raw(Statement::from_string(DbBackend::MySql, sql)).await;
         connection.close().await?;
         rows?.iter().map(|row| Ok(row.try_get("", "id")?)).collect()
@@ -94,7 +96,12 @@ pub fn url(port: u16, database: &str) -> String {
 fn launch(dir: &Path, port: u16, init: Option<&str>) -> Result<Process> {
     let mut command = as_user("mysql", &program("mariadbd"));
     let file = |name: &str| dir.join(name).display().to_string();
-    command.current_dir(dir).args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-log-bin", "--skip-name-resolve"]);
+    command.current_dir(dir).args([
+        "--no-defaults",
+        "--bind-address=127.0.0.1",
+        "--skip-log-bin",
+        "--skip-name-resolve",
+    ]);
     command.args(["--max-connections=300", "--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M"]);
     command.args([format!("--datadir={}", file("data")), format!("--socket={}", file("socket"))]);
     command.args([format!("--pid-file={}", file("pid")), format!("--port={port}")]);

@@ -45,7 +45,8 @@ impl Redis {
     /// A connection with patience.
     pub async fn connection(&self) -> Result<MultiplexedConnection> {
         let patience = Some(Duration::from_secs(2));
-        let config = redis::AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(patience);
+        let config =
+            redis::AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(patience);
         Ok(redis::Client::open(self.url())?.get_multiplexed_async_connection_with_config(&config).await?)
     }
 

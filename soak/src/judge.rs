@@ -2,8 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use entity::{operation, order, payment, refund};
-use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, EntityTrait, QueryOrder, Statement};
 use serde_json::Value;
 
 use crate::journal::{Intent, Journal, Verb};
@@ -30,7 +31,7 @@ impl Rows {
     /// Reads everything.
     pub async fn read(look: &DatabaseConnection) -> Result<Self> {
         Ok(Self {
-            operations: operation::Entity::find().all(look).await?,
+            operations: operation::Entity::find().order_by_asc(operation::Column::Seq).all(look).await?,
             orders: order::Entity::find().all(look).await?,
             payments: payment::Entity::find().all(look).await?,
             refunds: refund::Entity::find().all(look).await?,
@@ -159,34 +160,39 @@ fn money(rows: &Rows, truth: &sandbox::Ledger, journal: &Journal) {
     }
 }
 
-/// The gateway was asked for nothing that is not written down here.
+/// The gateway was asked for nothing that was not written down here before.
 async fn intent_before_act(site: &Site, rows: &Rows, journal: &Journal) -> Result<()> {
-    let text = site.http.get(format!("{}/__sandbox/calls", site.sandbox)).send().await?.text().await?;
-    let calls: Vec<Value> = serde_json::from_str(&text)?;
-    let payments: HashSet<&str> = rows.payments.iter().map(|p| p.id.as_str()).collect();
-    let refunds: HashSet<&str> = rows.refunds.iter().map(|r| r.id.as_str()).collect();
     if journal.book().rewound {
         // The store has forgotten some, and those calls were made when it still knew.
         return Ok(());
     }
-    let mut unknown = HashSet::new();
-    for call in &calls {
-        let Some(number) = call["number"].as_str() else { continue };
-        let known = match call["call"].as_str() {
-            Some("open") => payments.contains(number),
-            Some("refund") => refunds.contains(number),
-            _ => true,
-        };
-        if !known && unknown.insert(number) {
-            journal.accuse(format!("the gateway was asked to {} {number}, and nothing here says so", call["call"]));
+    let text = site.http.get(format!("{}/__sandbox/calls", site.sandbox)).send().await?.text().await?;
+    let calls: Vec<Value> = serde_json::from_str(&text)?;
+    // A number belongs to the first claim that names it; a later one has only taken it up.
+    let mut intended: HashMap<&str, DateTime<Utc>> = HashMap::new();
+    let payments = rows.payments.iter().map(|p| (p.id.as_str(), p.created_at));
+    let refunds = rows.refunds.iter().map(|r| (r.id.as_str(), r.created_at));
+    intended.extend(payments.chain(refunds));
+    let mut claimed = HashSet::new();
+    for claim in &rows.operations {
+        let number = claim.refund_id.as_deref().or(claim.payment_id.as_deref());
+        if let Some(number) = number.filter(|n| claimed.insert(*n))
+            && let Some(at) = intended.get_mut(number)
+        {
+            *at = claim.created_at.max(*at);
         }
     }
-    // An operation has one number for ever, so a number that two operations share would be two orders of one.
-    let mut opened: HashMap<&str, &str> = HashMap::new();
-    for claim in rows.operations.iter().filter(|c| c.name == "createOrder") {
-        let Some(payment) = claim.payment_id.as_deref() else { continue };
-        if let Some(other) = opened.insert(payment, &claim.idempotency_key) {
-            journal.accuse(format!("{payment} was opened by {other} and by {}", claim.idempotency_key));
+    let mut told = HashSet::new();
+    for call in calls.iter().filter(|c| c["call"] == "open" || c["call"] == "refund") {
+        let Some(number) = call["number"].as_str() else { continue };
+        let asked: Option<DateTime<Utc>> = call["at"].as_str().and_then(|at| at.parse().ok());
+        let wrong = match (intended.get(number), asked) {
+            (None, _) => "and nothing here says so",
+            (Some(intended), Some(asked)) if asked < *intended => "before it was written down here",
+            _ => continue,
+        };
+        if told.insert(number) {
+            journal.accuse(format!("the gateway was asked to {} {number}, {wrong}", call["call"]));
         }
     }
     Ok(())

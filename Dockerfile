@@ -14,6 +14,7 @@ COPY domain domain
 COPY entity entity
 COPY migration migration
 COPY sandbox sandbox
+COPY soak soak
 COPY src src
 COPY --from=web /build/web/dist web/dist
 # Cargo wants the file of every target that it knows of, also of those that it does not build.

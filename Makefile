@@ -1,6 +1,6 @@
 # Thin on purpose: each target calls one script or one cargo command.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint schema tour judges mutants
+.PHONY: help run test lint schema tour judges mutants soak
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ tour: ## Buys, pays, watches and refunds an order with curl, step by step
 
 judges: ## Has the SDKs of others judge the sandbox
 	@scripts/judges
+
+soak: ## Breaks it on purpose and counts; SOAK=1h for an hour, written to docs/soak.md
+	@scripts/soak
 
 lint: ## Checks format, lints and documentation
 	@scripts/lint

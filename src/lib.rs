@@ -3,6 +3,10 @@
 //! A mutation takes effect at most once, however often it is sent, and what the gateway did is never
 //! lost. `ARCHITECTURE.md` has the map; the table of who may import whom is held by a test.
 
+/// Points at which the fault harness lets a process die.
+#[macro_use]
+mod crash;
+
 /// The only place that knows every room.
 pub mod app;
 /// File and environment to a typed `Config`.

@@ -51,6 +51,7 @@ pub(super) fn http_client(address: &Url, deadline: Duration) -> Result<reqwest::
 
 /// The whole answer, unless it is too long.
 pub(super) async fn within_limit(response: &mut Response) -> Result<Vec<u8>, Failure> {
+    crash_point!("reply_unread");
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(|why| Failure::Lost(causes(&why.without_url())))? {
         if body.len() + chunk.len() > ANSWER_LIMIT {

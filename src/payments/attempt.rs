@@ -85,6 +85,7 @@ impl Payments {
         // No transaction is open while we wait on the network.
         match gateway.open(request).await {
             Ok(Opened { action, until }) => {
+                crash_point!("reply_parsed");
                 self.change(id, lease, |order, now| {
                     order.attempt_opened(payment, action.clone(), domain::to_stored(until), now);
                     Ok(())
@@ -115,6 +116,7 @@ impl Payments {
         payment: &PaymentId,
         found: GatewayPayment,
     ) -> Result<(), PaymentError> {
+        crash_point!("found_uncommitted");
         let keys = &self.0.number_key;
         self.change(id, lease, |order, now| {
             match &found {

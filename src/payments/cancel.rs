@@ -30,6 +30,7 @@ impl Payments {
             let holder = random_token();
             let begun = retried(|| payments.commit_cancel(&operation, &command, &holder)).await?;
             let Some((lease, order)) = begun else { return Ok(Worked::Taken) };
+            crash_point!("after_intent");
             if order.closing.is_some() {
                 payments.tell(&order);
                 payments.end_cancel(&lease, &order.id).await?;

@@ -46,7 +46,9 @@ impl Payments {
         {
             tracing::info!(order = %id, claim = lease.seq, "the operation was taken over; what it learned is kept");
         }
+        crash_point!("answer_uncommitted");
         tx.commit().await?;
+        crash_point!("answer_committed");
         Ok((Arc::new(held.order), result))
     }
 

@@ -82,6 +82,7 @@ impl Payments {
         let Some(lease) = retried(|| self.commit_order(&operation, &order, &holder)).await? else {
             return Ok(Worked::Taken);
         };
+        crash_point!("after_intent");
         // Nobody can watch the order yet. From here on there is no error: whatever the gateway says, the payment's state tells it.
         let payment = match payment {
             Some(payment) => {

@@ -141,6 +141,7 @@ impl Payments {
         };
         let change = made.as_ref().ok().map(|order| OrderChanged::to(order));
         self.0.coordination.end(lock.held(), change.as_ref());
+        crash_point!("before_reply");
         match worked {
             Ok(Worked::New { payment, refund, .. }) => Ok(Outcome { order: made?, payment, refund, replayed: false }),
             Ok(Worked::Taken) => self.wait_for_other(&operation, &may).await?.ok_or(PaymentError::InProgress),
@@ -242,9 +243,11 @@ impl Payments {
         self.0.coordination.begin(&operation.subject, &name, self.0.settings.lease, memory).await
     }
 
-    /// Takes over an operation whose lease has ended; `None`: it is alive, or another was faster.
+    /// Takes over an operation whose lease has ended; `None`: it is alive, or another was faster. The first thing
+    /// to do then is to ask the gateway: with less time than that takes, processes would take it from each other
+    /// for ever.
     pub(super) async fn take_over(&self, claim: &Claim) -> Result<Option<Lease>, PaymentError> {
-        Ok(self.0.store.take_over(claim.seq, &random_token(), self.0.settings.lease).await?)
+        Ok(self.0.store.take_over(claim.seq, &random_token(), self.0.settings.lease.max(BEFORE_A_CALL)).await?)
     }
 
     /// Makes sure that enough of the lease is left for a foreign call; `InProgress`: it is no longer ours.

@@ -136,6 +136,7 @@ impl Payments {
     /// over by another process when its lease ends.
     pub async fn stop(&self, patience: Duration) {
         self.0.stop.cancel();
+        crash_point!("draining");
         self.0.tasks.close();
         if tokio::time::timeout(patience, self.0.tasks.wait()).await.is_err() {
             tracing::warn!("operations were still under way at the end; their leases will hand them over");

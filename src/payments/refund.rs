@@ -46,6 +46,7 @@ impl Payments {
         let holder = random_token();
         let begun = retried(|| self.commit_refund(&operation, command, &holder)).await?;
         let Some((lease, order, id, send_now)) = begun else { return Ok(Worked::Taken) };
+        crash_point!("refund_reserved");
         if send_now {
             self.tell(&order);
         }
@@ -198,6 +199,7 @@ impl Payments {
         refund: &RefundId,
         found: &GatewayRefund,
     ) -> Result<(), PaymentError> {
+        crash_point!("refund_done_uncommitted");
         let keys = &self.0.number_key;
         self.change(id, lease, |order, now| heard(order, refund, found, keys, now)).await?;
         Ok(())

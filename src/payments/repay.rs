@@ -54,6 +54,7 @@ impl Payments {
         let holder = random_token();
         let begun = retried(|| self.commit_attempt(operation, &command.method, request.clone(), &holder)).await?;
         let Some(Begun { lease, order, mut payment, reused }) = begun else { return Ok(Worked::Taken) };
+        crash_point!("after_intent");
         if !reused {
             self.tell(&order);
             // From here on there is no error: whatever the gateway says, the payment's state tells it.

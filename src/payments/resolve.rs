@@ -13,6 +13,7 @@ impl Payments {
     /// Finishes an operation whose intent is committed and whose holder is gone: the gateway is asked
     /// first, always, and only what never arrived is sent again, under the same number.
     pub(super) async fn resume(&self, claim: &Claim, lease: &Lease) -> Result<(), PaymentError> {
+        crash_point!("recovery");
         tracing::info!(claim = claim.seq, order = %claim.order, operation = claim.operation.name.as_str(), "goes on with an operation whose holder is gone");
         let result = match (claim.operation.name, &claim.payment, &claim.refund) {
             (OperationName::CreateOrder | OperationName::RepayOrder, Some(payment), _) => {

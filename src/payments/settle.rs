@@ -126,7 +126,9 @@ impl Payments {
         if let Some(held) = &mut held {
             tx.save(held, now).await?;
         }
+        crash_point!("notification_uncommitted");
         tx.commit().await?;
+        crash_point!("notification_unacknowledged");
         if let Some(held) = &held {
             self.tell(&held.order);
         }

@@ -69,6 +69,7 @@ pub struct Lease {
 impl Tx {
     /// Makes the claim, or says `None`: the key is taken. Must be the transaction's first write.
     pub async fn claim(&self, new: NewClaim<'_>) -> Result<Option<Lease>, StoreError> {
+        crash_point!("before_claim");
         let backend = self.backend();
         let holder = new.lease.map(|(holder, _)| holder.to_owned());
         let until = match new.lease {
@@ -121,6 +122,7 @@ impl Tx {
             let row = self.inner.query_one(&insert).await?;
             row.map(|r| r.try_get("", "seq")).transpose()?
         };
+        crash_point!("after_claim");
         Ok(seq.map(|seq| Lease { seq, fence: 0, holder: holder.unwrap_or_default() }))
     }
 

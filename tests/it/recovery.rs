@@ -7,7 +7,7 @@ use crate::support::shop::eventually;
 use crate::support::{Backend, Shop, on_every_store};
 use domain::Duration;
 use sandbox::{Call, FaultKind};
-use sea_orm::{ConnectionTrait, Database};
+use sea_orm::{ConnectionTrait, Database, Statement};
 use serde_json::json;
 
 on_every_store!(an_operation_that_stopped_after_its_intent_is_finished_by_another_process);
@@ -94,6 +94,35 @@ async fn a_question_that_is_not_answered_does_not_make_a_refund_unsent() {
     }
     assert_eq!(shop.order(&order).await["refunds"][0]["status"], "SUCCEEDED");
     assert_eq!(shop.ledger().refunds.len(), 1);
+    shop.check_invariants().await;
+}
+
+#[tokio::test]
+async fn who_takes_an_operation_over_has_the_time_to_ask_the_gateway() {
+    let shop = Shop::open_with(Backend::Sqlite, &[("PAYONCE_LEASE", "300ms")]).await;
+    let (order, _) = shop.open_order("TEA").await;
+    let db = Database::connect(&shop.database_url).await.unwrap();
+    for sql in [
+        "UPDATE payments SET status = 'CREATED', action = NULL, action_expires_at = NULL, next_at = '2999-01-01T00:00:00+00:00'",
+        "UPDATE orders SET version = 2",
+        "DELETE FROM events WHERE version > 2",
+        "UPDATE operations SET state = 'RUNNING', fence = 0, lease_holder = 'gone', lease_until = '2020-01-01T00:00:00+00:00'",
+    ] {
+        db.execute_unprepared(sql).await.unwrap();
+    }
+    // While the answer is on its way, nobody else may take it over.
+    shop.fault(sandbox::Call::Find, sandbox::FaultKind::DelayMs(1_500));
+    shop.clock.turn(domain::Duration::seconds(1));
+    let sql = "SELECT lease_until > strftime('%Y-%m-%dT%H:%M:%S', 'now', '+5 seconds') AS enough FROM operations WHERE fence = 1";
+    let mut enough = None;
+    eventually("it is taken over", async || {
+        let row = db.query_one_raw(Statement::from_string(db.get_database_backend(), sql)).await.unwrap();
+        enough = row.map(|r| r.try_get::<Option<bool>>("", "enough").unwrap());
+        enough.is_some()
+    })
+    .await;
+    assert_eq!(enough, Some(Some(true)), "the lease ends before the gateway's answer can be there");
+    eventually("it is finished", async || shop.order(&order).await["payments"][0]["status"] == "PENDING").await;
     shop.check_invariants().await;
 }
 

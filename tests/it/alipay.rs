@@ -167,7 +167,6 @@ async fn an_order_is_bought_and_refunded_in_certificate_mode() {
     assert!(shop.ledger().charges.is_empty());
     let asked = gateway.calls().iter().filter(|call| call.call == Call::Refund).count();
     assert_eq!(asked, 2);
-    shop.check_invariants().await;
     shop.close().await;
     gateway.stop().await;
     std::fs::remove_dir_all(home).unwrap();

@@ -51,6 +51,7 @@ fn wrong_keys_of_alipay_are_named_with_their_file_by_serve_and_doctor() {
     let path = |name: &str| folder.join(name).to_str().unwrap().to_owned();
     let put = |name: &str, text: &str| std::fs::write(path(name), text).map(|()| path(name)).unwrap();
     let vector = |name: &str, at: &str| put(name, keys.pointer(at).unwrap().as_str().unwrap());
+    let database = format!("sqlite://{}?mode=rwc", path("p.db"));
     let private = vector("app.pem", "/app/private_pkcs8_pem");
     let app_public = vector("app_public.pem", "/app/public_spki_pem");
     let app = vector("app.crt", "/cert_mode/app_cert_pem");
@@ -85,8 +86,11 @@ fn wrong_keys_of_alipay_are_named_with_their_file_by_serve_and_doctor() {
     ];
     for (variable, files, why) in cases {
         let file = files.iter().find(|(name, _)| *name == variable).unwrap().1;
-        let mut environment =
-            vec![("PAYONCE_ALIPAY_APP_ID", "2021000000000001"), ("PAYONCE_ALIPAY_SELLER_ID", "2088000000000001")];
+        let mut environment = vec![
+            ("PAYONCE_ALIPAY_APP_ID", "2021000000000001"),
+            ("PAYONCE_ALIPAY_SELLER_ID", "2088000000000001"),
+            ("PAYONCE_DATABASE_URL", &database),
+        ];
         environment.extend(files.iter().map(|(name, path)| (*name, path.as_str())));
         for command in ["serve", "doctor"] {
             let output = payonce(&[command], &environment);

@@ -106,3 +106,18 @@ async fn the_knobs_work_over_http() {
     let first = json!({"call": "open", "number": "ORDER-1", "at": "2026-01-01T00:00:00Z", "status": 200});
     assert_eq!(read("calls").await[0], first);
 }
+
+#[tokio::test]
+async fn an_unpaid_order_can_be_on_its_way_and_a_new_one_not_found_yet() {
+    let shop = Shop::open().await;
+    shop.fault(Call::Open, FaultKind::LagMs(10_000));
+    shop.opened("ORDER-1", 100).await;
+    assert_eq!(shop.find("ORDER-1").await.refusal(), (404, "ORDER_NOT_EXIST".to_owned()));
+    assert_eq!(shop.close("ORDER-1").await.refusal().0, 404);
+    shop.clock.advance(chrono::TimeDelta::seconds(10));
+    for (kind, state) in [(FaultKind::UserPaying, "USERPAYING"), (FaultKind::Accept, "ACCEPT")] {
+        shop.fault(Call::Find, kind);
+        assert_eq!(shop.trade_state("ORDER-1").await, state);
+    }
+    assert_eq!(shop.trade_state("ORDER-1").await, "NOTPAY");
+}

@@ -184,12 +184,12 @@ fn agrees(order: &Order, plain: &Plain) {
     assert_eq!(order.refunds.len(), plain.refunds.len());
     for (n, (ours, theirs)) in order.refunds.iter().zip(&plain.refunds).enumerate() {
         assert_eq!(ours.status().name().to_lowercase(), theirs.is, "refund {n}");
-        assert_eq!((ours.amount, ours.sent), (yuan_or_other(order, n, theirs.amount), theirs.sent), "refund {n}");
+        assert_eq!((ours.amount, ours.sent), (in_its_currency(order, n, theirs.amount), theirs.sent), "refund {n}");
     }
 }
 
 /// A refund has the currency of what arrived.
-fn yuan_or_other(order: &Order, refund: usize, minor: i64) -> Money {
+fn in_its_currency(order: &Order, refund: usize, minor: i64) -> Money {
     let payment = order.payment(&order.refunds[refund].payment).unwrap();
     Money::new(minor, payment.evidence().unwrap().amount.currency)
 }
@@ -219,7 +219,7 @@ fn invariants(order: &Order, now: i64) {
         }
         let for_people = now - (payment.since - at(0)).num_seconds() >= 172_800;
         assert!(!payment.is_open() || payment.next_at.is_some() || for_people, "what is undecided is looked at");
-        assert_eq!(payment.action(at(now)).is_some() && payment.closing, false, "what is being closed is not shown");
+        assert!(!payment.closing || payment.action(at(now)).is_none(), "what is being closed is not shown");
     }
     for refund in &order.refunds {
         assert_eq!(refund.is_open(), refund.next_at.is_some(), "what is undecided is looked at");
@@ -228,7 +228,8 @@ fn invariants(order: &Order, now: i64) {
     assert_eq!(ids.len(), order.refunds.len(), "one refund per number");
     let unpaid = matches!(order.state, OrderState::PendingPayment | OrderState::Paying { .. });
     assert!(!unpaid || order.has_mismatch() || order.next_at.is_some(), "an unpaid order expires");
-    assert!(!(order.closing.is_some() || !unpaid) || order.remaining_seconds(at(now)) == 0, "not shown payable");
+    let payable = unpaid && order.closing.is_none();
+    assert!(payable || order.remaining_seconds(at(now)) == 0, "not shown payable");
 }
 
 /// Payments only climb, a success never changes, and what changed was told.

@@ -7,6 +7,7 @@ mod cashier;
 mod clock;
 mod faults;
 mod kept;
+mod keys_and_bills;
 mod merchant_crypto;
 mod notifications;
 mod payments;

@@ -17,9 +17,11 @@ use crate::keys::random_hex;
 pub(super) const PATH: &str = "/v3/billdownload/file";
 const LIFETIME: TimeDelta = TimeDelta::minutes(5);
 
-/// The files, by token.
+/// The files, by token, each with the end of its time.
 #[derive(Debug, Default)]
-pub(crate) struct BillFiles(Mutex<HashMap<String, (DateTime<Utc>, Vec<u8>)>>);
+pub(crate) struct BillFiles(Mutex<HashMap<String, File>>);
+
+type File = (DateTime<Utc>, Vec<u8>);
 
 impl BillFiles {
     /// Keeps a file and says where it is. The hash is that of the text, however it is packed.

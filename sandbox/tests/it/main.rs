@@ -9,6 +9,7 @@ mod clock;
 mod faults;
 mod forward_clock;
 mod kept;
+mod keys_and_bills;
 mod merchant_crypto;
 mod notifications;
 mod payments;

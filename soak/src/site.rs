@@ -110,7 +110,9 @@ impl Site {
         let ready = format!("http://127.0.0.1:{}/readyz", self.ports[n]);
         let until = Instant::now() + Duration::from_secs(60);
         loop {
-            let mut process = Process::start("Payonce", self.command(n, failpoints)?, &log)?;
+            let mut command = self.command(n, failpoints)?;
+            command.arg("serve");
+            let mut process = Process::start("Payonce", command, &log)?;
             let up = process.until(async || self.http.get(&ready).send().await.is_ok()).await;
             let aborted = process.was_aborted();
             *place = Some(process);
@@ -122,6 +124,15 @@ impl Site {
         }
     }
 
+    /// What the program says of the whole database, asked past every proxy.
+    pub async fn doctor(&self) -> Result<String> {
+        let mut command = self.command(0, "")?;
+        command.env("PAYONCE_DATABASE_URL", self.database_url(None));
+        command.args(["doctor", "--deep"]);
+        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    }
+
     fn command(&self, n: usize, failpoints: &str) -> Result<Command> {
         let mut command = Command::new(&self.machines.payonce);
         let keys = self.dir.join("gateways");
@@ -130,7 +141,7 @@ impl Site {
         let (wechat_pay, alipay) = (ids("wechat_pay/ids.json")?, ids("alipay/ids.json")?);
         let text = |ids: &serde_json::Value, name: &str| ids[name].as_str().unwrap_or_default().to_owned();
         let gateway = format!("http://127.0.0.1:{}", self.to_gateway.port);
-        command.arg("serve").current_dir(&self.dir).env("FAILPOINTS", failpoints);
+        command.current_dir(&self.dir).env("FAILPOINTS", failpoints);
         for (name, value) in [
             ("LISTEN", format!("127.0.0.1:{}", self.ports[n])),
             ("SANDBOX_LISTEN", "off".to_owned()),

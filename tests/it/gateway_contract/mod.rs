@@ -3,6 +3,7 @@
 //! A new connector adds a file with its `provider()` and its line in `kept_by_every_gateway!`.
 
 mod alipay;
+mod billing;
 mod closing;
 mod doubt;
 mod notifications;

@@ -1,5 +1,4 @@
 //! Names that are stored, sent or shown. They are permanent: rows, fingerprints and other people's code hold them.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 
 use std::collections::HashSet;
 

@@ -295,10 +295,16 @@ fn redis_url(port: u16) -> String {
 /// Both sides' keys, without what the sandbox remembers.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     for gateway in ["wechat_pay", "alipay"] {
-        std::fs::create_dir_all(to.join(gateway))?;
-        for file in std::fs::read_dir(from.join(gateway))?.flatten() {
-            std::fs::copy(file.path(), to.join(gateway).join(file.file_name()))?;
-        }
+        copy_folder(&from.join(gateway), &to.join(gateway))?;
+    }
+    Ok(())
+}
+
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)?.flatten() {
+        let (path, to) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() { copy_folder(&path, &to)? } else { std::fs::copy(path, to).map(drop)? }
     }
     Ok(())
 }

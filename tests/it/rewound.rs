@@ -42,6 +42,13 @@ impl Rewindable {
         Shop::open_on(self.backend, database, self.clock.clone(), &settings).await
     }
 
+    /// Changes what the next one begins with.
+    async fn base_becomes(&self, sql: &str) {
+        let db = Database::connect(&self.base).await.unwrap();
+        db.execute_unprepared(sql).await.unwrap();
+        db.close().await.unwrap();
+    }
+
     /// The shop with its database as it was at the beginning.
     async fn rewound(&self) -> Shop {
         self.shop(self.backend.copy(&self.base).await).await
@@ -184,7 +191,8 @@ async fn a_code_that_was_lost_here_can_still_be_paid_and_counts_once() {
     let shop = rewindable.rewound().await;
     let lost = shop.create_with("alice", &key, input.clone()).await.text("/createOrder/payment/id");
     shop.close().await;
-    rewindable.clock.turn(Duration::minutes(1));
+    // What the payer reads is another content.
+    rewindable.base_becomes("UPDATE products SET name = 'Bigger mug' WHERE sku = 'MUG'").await;
 
     let shop = rewindable.rewound().await;
     let bought = shop.create_with("alice", &key, input).await;
@@ -210,9 +218,7 @@ async fn a_payment_of_another_amount_is_given_back_by_staff() {
     shop.fault(Call::Notify, FaultKind::Drop);
     shop.sandbox().pay(&payment).await.unwrap();
     shop.close().await;
-    let db = Database::connect(&rewindable.base).await.unwrap();
-    db.execute_unprepared("UPDATE products SET price_minor = 12000 WHERE sku = 'MUG'").await.unwrap();
-    db.close().await.unwrap();
+    rewindable.base_becomes("UPDATE products SET price_minor = 12000 WHERE sku = 'MUG'").await;
 
     let shop = rewindable.rewound().await;
     let again = shop.create("alice", &key, "MUG", 1, true).await;

@@ -229,4 +229,18 @@ mod tests {
         assert_eq!(why("{\"data\":[]}".to_owned(), now()), "no certificate in it that can be read");
         assert_eq!(why("[]".to_owned(), now()), "not a list of certificates");
     }
+
+    #[test]
+    fn a_certificate_whose_time_is_over_or_has_not_come_verifies_nothing() {
+        let vector = vectors::certificates();
+        let verify = |from: i64, until: i64| {
+            let mut certificates = read_vector(text(&vector["body"]).as_bytes(), now()).unwrap();
+            let signs = certificates.get_mut("3775B6A45ACD588826D15E583A95F5DD00000001").unwrap();
+            signs.valid = (now() + Duration::seconds(from), now() + Duration::seconds(until));
+            Verifier::of(certificates).verify(Signed::Answer, &vectors::signed(b""), b"", now())
+        };
+        assert_eq!(verify(0, 0), Ok(()));
+        assert_eq!(verify(-9, -1), Err(SignatureError::UnknownCertificate));
+        assert_eq!(verify(1, 9), Err(SignatureError::UnknownCertificate));
+    }
 }

@@ -13,6 +13,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY domain domain
 COPY entity entity
 COPY migration migration
+COPY model model
 COPY sandbox sandbox
 COPY src src
 COPY --from=web /build/web/dist web/dist

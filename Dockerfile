@@ -13,6 +13,7 @@ COPY Cargo.toml Cargo.lock ./
 COPY domain domain
 COPY entity entity
 COPY migration migration
+COPY model model
 COPY sandbox sandbox
 COPY soak soak
 COPY src src

@@ -30,12 +30,13 @@
 //! A [`Mutant`] is the protocol with one rule broken. The tests want a counterexample for each.
 
 mod gateway;
+mod guard;
 mod mutant;
 pub mod properties;
 mod protocol;
 mod state;
 
 pub use gateway::{Gateway, Told};
+pub use guard::{Action, Guard};
 pub use mutant::Mutant;
-pub use protocol::{Action, Guard};
 pub use state::{Budget, Claim, Holder, Job, Learned, LockAnswer, Record, Reply, State, Status, Step, Store, Task};

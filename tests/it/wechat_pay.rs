@@ -10,7 +10,7 @@ use domain::{Date, Duration, Timestamp};
 use futures_util::StreamExt;
 use payonce::gateways::wechat_pay::{Config, FundAccount, FundFlow, WechatPay};
 use payonce::payments::ports::{BillEntry, BillLine, BoxFuture, Clock, Gateway, GatewayPayment};
-use sandbox::{Call, KeyMode, Sandbox, SandboxConfig};
+use sandbox::{Call, Fault, FaultKind, KeyMode, Sandbox, SandboxConfig};
 
 on_every_store!(payments_go_on_while_one_certificate_takes_over_from_the_other);
 
@@ -118,6 +118,42 @@ async fn a_notification_under_an_unknown_certificate_counts_when_it_is_repeated(
     assert_eq!(shop.order(&order).await["status"], "PAYING", "it is refused, for nobody vouches for it");
     shop.advance(Duration::seconds(15)).await;
     assert_eq!(shop.order(&order).await["status"], "PAID");
+}
+
+/// Without its certificates nothing of WeChat Pay is believed; they are asked for again.
+#[tokio::test]
+async fn certificates_in_doubt_are_no_certificates() {
+    for kind in [
+        FaultKind::LoseRequest,
+        FaultKind::LoseAnswer,
+        FaultKind::ResetRequest,
+        FaultKind::ResetAnswer,
+        FaultKind::Error500,
+        FaultKind::HttpError(502),
+        FaultKind::HttpError(503),
+        FaultKind::HttpError(504),
+        FaultKind::RateLimited,
+        FaultKind::Redirect,
+        FaultKind::DelayMs(10),
+        FaultKind::Unsigned,
+        FaultKind::WronglySigned,
+        FaultKind::Signtest,
+    ] {
+        let outside = Outside::open("doubt").await;
+        outside.sandbox.set_key_mode(KeyMode::FirstCertificate);
+        outside.sandbox.fault(Fault::new(Call::Certificates, kind).unwrap());
+        let shop = outside.shop(Backend::Sqlite, &[]).await;
+        let (order, payment) = shop.open_order("TEA").await;
+        for _ in 0..3 {
+            shop.advance(Duration::seconds(20)).await;
+        }
+        assert!(shop.sandbox().faults_waiting().is_empty(), "{kind:?} did not happen");
+        shop.payer_pays(&payment).await;
+        shop.advance(Duration::seconds(20)).await;
+        assert_eq!(shop.order(&order).await["status"], "PAID", "{kind:?}");
+        assert_eq!(shop.ledger().charges.len(), 1);
+        shop.check_invariants().await;
+    }
 }
 
 #[tokio::test]

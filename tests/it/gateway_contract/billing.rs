@@ -5,12 +5,17 @@ use std::collections::BTreeSet;
 use domain::{Date, Duration};
 use futures_util::TryStreamExt;
 use payonce::payments::ports::{BillEntry, BillLine, Clock, GatewayError, GatewayPayment};
+use sandbox::{Call, FaultKind};
 
 use super::provider::yuan;
 use super::refunding::ends;
 use super::{Provider, kept_by_every_gateway};
 
-kept_by_every_gateway!(a_bill_is_the_ledger_of_its_day, a_day_that_is_not_over_has_no_bill_yet);
+kept_by_every_gateway!(
+    a_bill_is_the_ledger_of_its_day,
+    a_day_that_is_not_over_has_no_bill_yet,
+    a_bill_in_doubt_is_the_whole_bill_or_none,
+);
 
 /// The provider's day: Asia/Shanghai is eight hours ahead, always.
 fn today(provider: &Provider) -> Date {
@@ -93,4 +98,43 @@ async fn a_day_that_is_not_over_has_no_bill_yet(provider: Provider) {
     provider.paid(9_999).await;
     let later = provider.connector.bill(today(&provider)).await.err();
     assert!(matches!(later, Some(GatewayError::Later(_))), "{later:?}");
+}
+
+async fn a_bill_in_doubt_is_the_whole_bill_or_none(provider: Provider) {
+    goes_on_to_the_next_morning(&provider).await;
+    let day = today(&provider);
+    provider.paid(1_280).await;
+    provider.paid(10_000).await;
+    goes_on_to_the_next_morning(&provider).await;
+    let whole = billed(&provider, day).await;
+    assert_eq!(whole.len(), 2);
+    for kind in [
+        FaultKind::LoseRequest,
+        FaultKind::LoseAnswer,
+        FaultKind::ResetRequest,
+        FaultKind::ResetAnswer,
+        FaultKind::Error500,
+        FaultKind::HttpError(502),
+        FaultKind::HttpError(503),
+        FaultKind::HttpError(504),
+        FaultKind::RateLimited,
+        FaultKind::Redirect,
+        FaultKind::DelayMs(10),
+        FaultKind::Unsigned,
+        FaultKind::WronglySigned,
+        FaultKind::Signtest,
+    ] {
+        provider.fault(Call::Bill, kind);
+        let read: Result<Vec<BillLine>, _> = match provider.connector.bill(day).await {
+            Ok(lines) => lines.try_collect().await,
+            Err(e) => Err(e),
+        };
+        assert!(provider.sandbox.faults_waiting().is_empty(), "{kind:?} did not happen");
+        match read {
+            Ok(lines) => assert_eq!(lines, whole, "{kind:?}"),
+            Err(GatewayError::Unknown(_) | GatewayError::Later(_)) => {}
+            Err(e) => panic!("{kind:?}: {e}"),
+        }
+        assert_eq!(billed(&provider, day).await, whole, "after {kind:?}");
+    }
 }

@@ -4,7 +4,7 @@ import { X509Certificate } from 'node:crypto';
 
 import plugin from 'wechatpay-axios-plugin';
 
-import { number, stranger, wechatPay as merchant } from './sandbox.mjs';
+import { number, stranger, url, wechatPay as merchant } from './sandbox.mjs';
 import { refused, same, section, so } from './verdicts.mjs';
 import { client, find, order } from './wechat-pay.mjs';
 
@@ -12,13 +12,16 @@ const { Aes, Formatter, Rsa } = plugin;
 
 export async function judge() {
   await section('WeChat Pay: platform certificates', async () => {
+    // In the middle of a rotation: two are listed, the first one signs.
+    const mode = await fetch(`${url}/__sandbox/key_mode`, { method: 'POST', body: '{"mode":"second_announced"}' });
+    same('the sandbox has certificates on demand', 204, mode.status);
     // The first download has nothing to verify with: the certificate inside verifies it afterwards.
     const { data: body, headers } = await client({ headers: {} }).certificates.get({ transformResponse: [(raw) => raw] });
     const certificates = JSON.parse(body).data.map(({ serial_no, encrypt_certificate: { ciphertext, nonce, associated_data } }) => {
       const pem = Aes.AesGcm.decrypt(ciphertext, merchant.api_v3_key, nonce, associated_data);
       return { serial_no, pem, x509: new X509Certificate(pem) };
     });
-    so('there is one, and it decrypts', certificates.length > 0);
+    same('both are there, and decrypt', 2, certificates.length);
     so('each bears the serial that it is listed under', certificates.every(({ serial_no, x509 }) => x509.serialNumber === serial_no.toUpperCase()));
     const now = new Date();
     so('each is valid now', certificates.every(({ x509 }) => new Date(x509.validFrom) <= now && now < new Date(x509.validTo)));

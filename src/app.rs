@@ -56,6 +56,7 @@ fn wrong_gateway(config: &Config, e: ConfigError) -> StartError {
                 Some("mchid") => ("MCHID", None),
                 Some("appid") => ("APPID", None),
                 Some("serial_no") => ("SERIAL_NO", None),
+                Some("platform_key_name") => ("PUBLIC_KEY_ID", None),
                 Some("api_v3_key") => ("API_V3_KEY", None),
                 Some("private_key_pem") => ("PRIVATE_KEY_FILE", given.map(|g| &g.private_key.path)),
                 Some("certificate_pem") => ("CERT_FILE", given.and_then(|g| Some(&g.certificate.as_ref()?.path))),

@@ -15,6 +15,9 @@ pub enum Gateway {
 }
 
 impl Gateway {
+    /// Every one of them.
+    pub const ALL: [Gateway; 2] = [Gateway::WechatPay, Gateway::Alipay];
+
     /// The name in paths, columns and logs: `wechat_pay`, `alipay`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -25,7 +28,15 @@ impl Gateway {
 
     /// Reads [`Gateway::name`] back.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Gateway::WechatPay, Gateway::Alipay].into_iter().find(|g| g.name() == name)
+        Self::ALL.into_iter().find(|g| g.name() == name)
+    }
+
+    /// Whether opening a payment of this product asks the provider; else only the payer's coming does.
+    pub const fn is_asked_to_open(self, product: PaymentProduct) -> bool {
+        match self {
+            Gateway::WechatPay => true,
+            Gateway::Alipay => matches!(product, PaymentProduct::Precreate),
+        }
     }
 
     /// Whether the provider sells this product.

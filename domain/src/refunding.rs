@@ -191,7 +191,8 @@ impl Order {
     fn mismatch_may_be_over(&mut self, payment: &PaymentId) {
         let did_not_fit =
             self.payment(payment).is_some_and(|p| matches!(p.state, PaymentState::Succeeded { mismatch: true, .. }));
-        if did_not_fit && self.state == OrderState::PendingPayment && !self.has_mismatch() {
+        let unpaid = matches!(self.state, OrderState::PendingPayment | OrderState::Paying { .. });
+        if did_not_fit && unpaid && !self.has_mismatch() {
             self.next_at = Some(self.expires_at);
         }
     }
@@ -213,6 +214,10 @@ impl Order {
     ) -> Result<(), RuleError> {
         let Some(old) = self.refund(id).filter(|r| r.is_open()).cloned() else { return Ok(()) };
         self.refund_failed(id, "The gateway closed the refund; another one takes over.".to_owned(), now);
+        if self.refund(&keys.next_refund(id)).is_some() {
+            // Lost here with the store's last commits, and heard of again from the gateway.
+            return Ok(());
+        }
         let later = now + Duration::hours(1);
         self.reserve(&old.payment, keys.next_refund(id), old.amount, old.terms, now, later)
     }

@@ -136,3 +136,18 @@ fn what_did_not_fit_is_given_back_and_the_order_goes_on() {
     let others = keys().payment(&operation(2), Gateway::WechatPay, 0);
     assert_eq!(order.refund_target(Some(&others)), Err(RuleError::NotRefundable));
 }
+
+/// The store lost a refund that the gateway closed and the one that took over; the second is heard of, and then the
+/// first is sent again and closed again.
+#[test]
+fn a_refund_that_took_over_before_it_was_lost_does_not_take_over_twice() {
+    let mut order = brought(10_000);
+    let second = keys().next_refund(&refund_id(1));
+    assert!(order.refund_made_outside(&payment_id(), second.clone(), second.as_str(), yuan(4_000), at(90), at(91)));
+    order.request_refund(refund_id(1), Some(yuan(4_000)), terms(), at(92)).unwrap();
+    assert!(order.take_refund_slot(&refund_id(1), at(92)).unwrap());
+    order.refund_closed_by_gateway(&refund_id(1), &keys(), at(93)).unwrap();
+    assert_eq!(order.refunds.len(), 2);
+    assert_eq!(order.refund(&second).unwrap().status(), RefundStatus::Succeeded);
+    assert_eq!((order.refunded(), order.refundable()), (yuan(4_000), yuan(6_000)));
+}

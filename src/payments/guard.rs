@@ -169,12 +169,15 @@ impl Payments {
         if !may(&*self.must_find(&claim.order).await?) {
             return Err(PaymentError::NotFound("order"));
         }
+        let mut claim = claim;
         if claim.state == ClaimState::Running {
             let Some(lease) = self.take_over(&claim).await? else { return Err(PaymentError::InProgress) };
             self.resume(&claim, &lease).await?;
-            if self.0.store.claim_of(&operation.subject, operation.key.as_str()).await?.is_none() {
+            // It may name the operation's next payment now.
+            match self.0.store.claim_of(&operation.subject, operation.key.as_str()).await? {
+                Some(finished) => claim = finished,
                 // A rule said no after all (a cancelled order was paid meanwhile): nothing began.
-                return Ok(None);
+                None => return Ok(None),
             }
         }
         let order = self.must_find(&claim.order).await?;

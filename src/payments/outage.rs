@@ -79,6 +79,7 @@ impl Payments {
     /// Wakes what is unknown at gateways that have come back.
     pub(super) async fn wake_unknown(&self) -> Result<(), PaymentError> {
         let now = self.now();
+        let mut failed = None;
         for gateway in self.0.answers.take(now) {
             // Some were asked about a moment ago, in vain.
             let first = now + ASK_PAUSE;
@@ -91,11 +92,11 @@ impl Payments {
                 ),
                 Err(e) => {
                     self.0.answers.give_back(gateway);
-                    return Err(e.into());
+                    failed = Some(e);
                 }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), |e| Err(e.into()))
     }
 }
 
@@ -124,7 +125,8 @@ impl Noted {
 #[async_trait]
 impl Gateway for Noted {
     async fn open(&self, request: &OpenPayment) -> Result<Opened, GatewayError> {
-        self.note(self.inner.open(request).await)
+        let opened = self.inner.open(request).await;
+        if self.gateway.is_asked_to_open(request.product) { self.note(opened) } else { opened }
     }
     async fn find(&self, number: &PaymentId) -> Result<Option<GatewayPayment>, GatewayError> {
         self.note(self.inner.find(number).await)

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use domain::{Date, Duration, Gateway, Money, PaymentId, RefundId, Timestamp};
+use domain::{Date, Duration, Gateway, Money, PaymentId, PaymentState, RefundId, Timestamp};
 use futures_util::StreamExt;
 
 use super::ports::{BillEntry, BillLine, GatewayError, GatewayPayment, GatewayRefundState};
@@ -203,20 +203,24 @@ impl Payments {
                 seen.differs(number, DifferenceKind::OtherAmount { theirs: line.amount, ours }, false);
             }
             Some((id, None)) => {
-                let settled = self.settle_payment(gateway, id).await?;
+                let settled = self.settle_payment(gateway, id, line.amount).await?;
                 seen.differs(number, DifferenceKind::NotPaidHere, settled);
             }
         }
         Ok(())
     }
 
-    /// Asks what became of a payment, and records it if it is paid.
-    async fn settle_payment(&self, gateway: Gateway, payment: &PaymentId) -> Result<bool, PaymentError> {
+    /// Asks what became of a payment, and records it if it is paid; true: as the bill says, and nobody has to decide.
+    async fn settle_payment(&self, gateway: Gateway, payment: &PaymentId, billed: Money) -> Result<bool, PaymentError> {
         let Some(order) = self.0.store.order_of_payment(payment.as_str()).await? else { return Ok(false) };
         match self.gateway(gateway)?.find(payment).await {
             Ok(Some(found @ GatewayPayment::Paid(_))) => {
                 self.learn(None, &order, payment, found).await?;
-                Ok(true)
+                let order = self.must_find(&order).await?;
+                let state = order.payment(payment).map(|p| &p.state);
+                Ok(
+                    matches!(state, Some(PaymentState::Succeeded { evidence, mismatch: false, .. }) if evidence.amount == billed),
+                )
             }
             outcome => {
                 tracing::warn!(%payment, ?outcome, "on the bill, and not paid when asked");

@@ -67,9 +67,15 @@ impl Payments {
     ) -> Result<Option<(Lease, Order, RefundId, bool)>, PaymentError> {
         // Read first, without holding anything: which gateway it will be decides the number.
         let order = self.must_find(&command.order).await?;
-        let target = order.refund_target(command.payment.as_ref())?;
-        let gateway = order.payment(&target).ok_or(RuleError::Unknown)?.gateway();
-        let id = self.0.number_key.refund(operation, gateway, 0);
+        let made = self.refund_made_by(operation, &order).await?;
+        let (target, id) = match &made {
+            Some(id) => (None, id.clone()),
+            None => {
+                let target = order.refund_target(command.payment.as_ref())?;
+                let gateway = order.payment(&target).ok_or(RuleError::Unknown)?.gateway();
+                (Some(target), self.0.number_key.refund(operation, gateway, 0))
+            }
+        };
         let terms =
             RefundTerms { reason: command.reason, note: command.note.clone(), requested_by: operation.subject.clone() };
         let now = self.now();
@@ -95,6 +101,9 @@ impl Payments {
             }
             return Err(expired);
         }
+        let Some(target) = target.filter(|_| self.refund_of(operation, &held.order).is_none()) else {
+            return Err(StoreError::Conflict.into());
+        };
         if held.order.refund_target(command.payment.as_ref())? != target {
             return Err(StoreError::Conflict.into());
         }
@@ -111,6 +120,26 @@ impl Payments {
         }
         tx.commit().await?;
         Ok(Some((lease, held.order, id, send_now)))
+    }
+
+    /// The refund of this order that the key made before, at whichever gateway: its claim is purged, or was lost with
+    /// the store's last commits. `KeyExpired`: it made one of another order.
+    async fn refund_made_by(&self, operation: &Operation, order: &Order) -> Result<Option<RefundId>, PaymentError> {
+        if let Some(made) = self.refund_of(operation, order) {
+            return Ok(Some(made));
+        }
+        for gateway in domain::Gateway::ALL {
+            let refund = self.0.number_key.refund(operation, gateway, 0);
+            if let Some(order) = self.0.store.order_of_refund(refund.as_str()).await? {
+                return Err(PaymentError::KeyExpired { order: Some(order), payment: None, refund: Some(refund) });
+            }
+        }
+        Ok(None)
+    }
+
+    fn refund_of(&self, operation: &Operation, order: &Order) -> Option<RefundId> {
+        let numbers = domain::Gateway::ALL.map(|gateway| self.0.number_key.refund(operation, gateway, 0));
+        numbers.into_iter().find(|number| order.refund(number).is_some())
     }
 
     /// Sends a refund whose intent is committed and records what we learned.

@@ -118,7 +118,7 @@ impl Payments {
     /// The payment of this order that the operation has opened before: its key was used, whatever its claim says.
     fn opened_by(&self, operation: &Operation, order: &Order) -> Option<PaymentId> {
         let first = |gateway| self.0.number_key.payment(operation, gateway, 0);
-        [Gateway::WechatPay, Gateway::Alipay].map(first).into_iter().find(|id| order.payment(id).is_some())
+        Gateway::ALL.map(first).into_iter().find(|id| order.payment(id).is_some())
     }
 
     pub(super) fn margin(&self) -> domain::Duration {

@@ -1,6 +1,7 @@
 //! Keys outlive their claims: one that is purged never executes again.
 
 use domain::Duration;
+use sandbox::{Call, Fault, FaultKind};
 use sea_orm::{ConnectionTrait, Database, Statement};
 use serde_json::json;
 
@@ -8,6 +9,34 @@ use crate::support::shop::eventually;
 use crate::support::{Backend, Shop, on_every_store};
 
 on_every_store!(a_purged_key_says_what_it_made_and_does_nothing);
+
+/// The number of a refund derives from the gateway, too: the same key must not make one at each.
+#[tokio::test]
+async fn a_purged_key_of_a_refund_makes_none_at_another_gateway() {
+    let shop = Shop::open(Backend::Sqlite).await;
+    let (order, payment) = shop.open_order("MUG").await;
+    shop.sandbox().fault(Fault::new(Call::Pay, FaultKind::OneMore).unwrap());
+    shop.payer_pays(&payment).await;
+    let key = Shop::key();
+    let refund = shop.refund(&key, &order, None).await.text("/refundOrder/refund/id");
+    shop.advance(Duration::minutes(2)).await;
+    assert_eq!(shop.order(&order).await["refunds"][0]["status"], "SUCCEEDED");
+    // Now it is paid by the other one.
+    let document = "mutation($key: IdempotencyKey!, $id: ID!) { repayOrder(idempotencyKey: $key, input: \
+        {orderId: $id, payment: {gateway: ALIPAY, product: PRECREATE}}) { payment { id } } }";
+    let repaid = shop.ask(&shop.token("alice", "customer"), document, json!({"key": Shop::key(), "id": order})).await;
+    shop.payer_pays(&repaid.text("/repayOrder/payment/id")).await;
+    assert_eq!(shop.order(&order).await["status"], "PAID");
+    // The claim is purged.
+    let db = Database::connect(&shop.database_url).await.unwrap();
+    let purge = format!("DELETE FROM operations WHERE refund_id = '{refund}'");
+    assert_eq!(db.execute_unprepared(&purge).await.unwrap().rows_affected(), 1);
+    db.close().await.unwrap();
+    let again = shop.refund(&key, &order, None).await;
+    assert_eq!((again.code().as_str(), again.extension("refundId")), ("IDEMPOTENCY_KEY_EXPIRED", json!(refund)));
+    assert_eq!(shop.ledger().refunds.len(), 1);
+    shop.check_invariants().await;
+}
 
 async fn claims(shop: &Shop) -> i64 {
     let db = Database::connect(&shop.database_url).await.unwrap();

@@ -42,6 +42,8 @@ pub struct Payment {
     pub is: &'static str,
     /// What arrived.
     pub paid: i64,
+    /// It arrived in another currency.
+    pub foreign: bool,
     /// It is being closed.
     pub closing: bool,
     /// When the latest refund was sent.
@@ -152,8 +154,15 @@ impl Plain {
         }
     }
 
+    /// What did not fit and is not all back.
+    fn mismatch(&self) -> Option<usize> {
+        let undecided =
+            |n: &usize| self.payments[*n].counts_as == "mismatch" && self.refunded(*n) < self.payments[*n].paid;
+        (0..self.payments.len()).find(undecided)
+    }
+
     fn has_mismatch(&self) -> bool {
-        self.payments.iter().any(|p| p.counts_as == "mismatch")
+        self.mismatch().is_some()
     }
 
     fn end(&mut self, payment: usize, how: &'static str) {
@@ -175,6 +184,7 @@ impl Plain {
         mine.is = "succeeded";
         mine.closing = false;
         mine.paid = brings.minor();
+        mine.foreign = brings == Brings::OtherCurrency;
         if brings != Brings::Right {
             mine.counts_as = "mismatch";
             self.closing = None;
@@ -196,13 +206,16 @@ impl Plain {
     fn back(&mut self, refund: usize) {
         let Refund { of, amount, is, .. } = self.refunds[refund];
         if is == "failed" {
-            // Done after all. The youngest of those that were never sent give way to it, if that is needed.
+            // Done after all. The youngest of those that were never sent give way to it, if that is needed
+            // and enough.
             let waits = |r: &Refund| r.of == of && r.is == "requested" && !r.sent;
+            let waiting: i64 = self.refunds.iter().filter(|r| waits(r)).map(|r| r.amount).sum();
+            if self.left(of) + waiting < amount {
+                self.allowed = false;
+                return;
+            }
             while self.left(of) < amount {
-                let Some(youngest) = self.refunds.iter().rposition(waits) else {
-                    self.allowed = false;
-                    return;
-                };
+                let youngest = self.refunds.iter().rposition(waits).expect("enough waits");
                 self.refunds[youngest].is = "failed";
             }
         }
@@ -222,6 +235,7 @@ impl Plain {
                         pause: if wechat { 60 } else { 3 },
                         is: "created",
                         paid: 0,
+                        foreign: false,
                         closing: false,
                         refund_sent_at: None,
                         counts_as: "",
@@ -261,12 +275,14 @@ impl Plain {
             }
             Happens::AskBack(amount) => {
                 self.allowed = false;
-                let Some(winner) = self.winner else { return };
-                let left = self.left(winner);
+                let Some(of) = self.winner.or_else(|| self.mismatch()) else { return };
+                let left = self.left(of);
+                // Amounts are asked for in the order's currency.
+                let named_wrongly = amount.is_some() && self.payments[of].foreign;
                 let amount = amount.unwrap_or(left);
-                self.allowed = amount >= 1 && amount <= left;
+                self.allowed = amount >= 1 && amount <= left && !named_wrongly;
                 if self.allowed {
-                    self.refunds.push(Refund { of: winner, amount, is: "requested", sent: false });
+                    self.refunds.push(Refund { of, amount, is: "requested", sent: false });
                 }
             }
             Happens::Send(n) => {

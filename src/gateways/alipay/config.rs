@@ -45,8 +45,6 @@ pub enum Mode {
 impl Config {
     /// The gateway.
     pub const GATEWAY_URL: &'static str = "https://openapi.alipay.com/gateway.do";
-    /// The vendor's own sandbox; it knows fewer rules than ours.
-    pub const VENDOR_SANDBOX_URL: &'static str = "https://openapi-sandbox.dl.alipaydev.com/gateway.do";
     /// The gateway deadline.
     pub const TIMEOUT: Duration = Duration::from_secs(8);
 }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::DateTime;
 use domain::{Duration, Timestamp};
 use http::{HeaderMap, Method, StatusCode};
+use tokio::time::Instant;
 
 use super::certificate::PlatformCertificate;
 use super::cipher::Cipher;
@@ -32,7 +33,8 @@ const PAUSE_WITHOUT_KEYS: Duration = Duration::seconds(1);
 /// When was downloaded.
 #[derive(Default)]
 pub(super) struct Downloads {
-    under_way: tokio::sync::Mutex<()>,
+    /// When the last one was over; held by the one that is under way.
+    ended: tokio::sync::Mutex<Option<Instant>>,
     times: Mutex<Times>,
 }
 
@@ -90,8 +92,10 @@ impl Client {
     }
 
     async fn download_if_due(self: Arc<Self>) {
-        let _one_at_a_time = self.downloads.under_way.lock().await;
-        if !self.may_download() {
+        let came = Instant::now();
+        let mut ended = self.downloads.ended.lock().await;
+        // Who had to wait takes what the one before them came to.
+        if ended.is_some_and(|at| at >= came) || !self.may_download() {
             return;
         }
         let now = self.clock.now();
@@ -106,6 +110,7 @@ impl Client {
             }
             Err(why) => tracing::warn!(%why, "WeChat Pay's certificates were not downloaded; what is known stays"),
         }
+        *ended = Some(Instant::now());
     }
 
     fn may_download(&self) -> bool {
@@ -132,9 +137,11 @@ impl Client {
             }
             read(&self.verifier, &self.cipher, &headers, &body, self.clock.now()).map_err(Failure::Untrusted)
         };
-        match tokio::time::timeout(self.timeout, ask).await {
+        // Whoever waits for it must still have the time to say that nothing was sent.
+        let within = self.timeout / 2;
+        match tokio::time::timeout(within, ask).await {
             Ok(outcome) => Ok(outcome?),
-            Err(_) => Err(GatewayError::Unknown(format!("no answer within {} ms", self.timeout.as_millis()))),
+            Err(_) => Err(GatewayError::Unknown(format!("no answer within {} ms", within.as_millis()))),
         }
     }
 }

@@ -97,7 +97,9 @@ const TABLE: &[Row] = &[
     row("RESOURCE_NOT_EXISTS", 404, &[FindRefund, Close], Nothing, LISTS),
     row("NO_STATEMENT_EXIST", 400, &[Bill], Nothing, LISTS), // no trades that day
     row("STATEMENT_CREATING", 400, &[Bill], Later, LISTS),
-    // Too fast. A refund may have been accepted all the same; its number makes it safe to send again.
+    // Too fast. A refund may have been accepted all the same.
+    row("FREQUENCY_LIMITED", 429, &[Refund], Unknown, LISTS),
+    row("RATELIMIT_EXCEEDED", 429, &[Refund], Unknown, LISTS),
     row("FREQUENCY_LIMITED", 429, ALL, Later, LISTS),
     row("RATELIMIT_EXCEEDED", 429, ALL, Later, LISTS),
     // It may have happened.
@@ -113,7 +115,7 @@ const TABLE: &[Row] = &[
 pub(super) fn meaning(call: Call, status: StatusCode, code: Option<&str>) -> Meaning {
     let listed = |row: &&Row| Some(row.code) == code && row.calls.contains(&call);
     if status == StatusCode::TOO_MANY_REQUESTS {
-        return Later;
+        return if call == Refund { Unknown } else { Later };
     }
     match TABLE.iter().find(listed) {
         _ if !status.is_client_error() => Unknown,
@@ -203,11 +205,11 @@ mod tests {
             ("ORDER_NOT_EXIST", 404, [Unknown, Nothing, Nothing, Refused, Unknown, Unknown]),
             ("ORDERNOTEXIST", 404, [Unknown, Nothing, Nothing, Unknown, Unknown, Unknown]),
             ("RESOURCE_NOT_EXISTS", 404, [Unknown, Unknown, Nothing, Refused, Nothing, Unknown]),
-            ("FREQUENCY_LIMITED", 429, [Later, Later, Later, Later, Later, Later]),
-            ("RATELIMIT_EXCEEDED", 429, [Later, Later, Later, Later, Later, Later]),
-            ("", 429, [Later, Later, Later, Later, Later, Later]),
+            ("FREQUENCY_LIMITED", 429, [Later, Later, Later, Unknown, Later, Later]),
+            ("RATELIMIT_EXCEEDED", 429, [Later, Later, Later, Unknown, Later, Later]),
+            ("", 429, [Later, Later, Later, Unknown, Later, Later]),
             // The code goes before the status …
-            ("FREQUENCY_LIMITED", 403, [Later, Later, Later, Later, Later, Later]),
+            ("FREQUENCY_LIMITED", 403, [Later, Later, Later, Unknown, Later, Later]),
             ("NOT_ENOUGH", 400, [Unknown, Unknown, Unknown, Later, Unknown, Unknown]),
             // … but absence needs both, and a 5xx never says anything definite.
             ("ORDER_NOT_EXIST", 400, [Unknown, Unknown, Unknown, Refused, Unknown, Unknown]),

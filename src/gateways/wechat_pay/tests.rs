@@ -195,12 +195,15 @@ async fn a_no_is_refused_and_a_not_yet_is_later() {
     }
     let provider = Provider::refuses(400, "ORDERPAID").await;
     assert_eq!(refusal(provider.connector().close(&vectors::payment()).await), "ORDERPAID");
-    for (status, code) in [(403, "NOT_ENOUGH"), (429, "FREQUENCY_LIMITED")] {
-        let provider = Provider::refuses(status, code).await;
-        let outcome = provider.connector().refund(&vectors::refund_request()).await;
-        assert!(matches!(outcome, Err(GatewayError::Later(refusal)) if refusal.code == code));
-        assert_eq!(provider.asked(), 1);
-    }
+    let provider = Provider::refuses(403, "NOT_ENOUGH").await;
+    let outcome = provider.connector().refund(&vectors::refund_request()).await;
+    assert!(matches!(outcome, Err(GatewayError::Later(refusal)) if refusal.code == "NOT_ENOUGH"));
+    assert_eq!(provider.asked(), 1);
+    // Too fast, and it may have been accepted all the same.
+    let provider = Provider::refuses(429, "FREQUENCY_LIMITED").await;
+    let outcome = provider.connector().refund(&vectors::refund_request()).await;
+    assert!(matches!(outcome, Err(GatewayError::Unknown(_))));
+    assert_eq!(provider.asked(), 1);
 }
 
 #[tokio::test]
@@ -366,7 +369,7 @@ fn a_wrong_configuration_says_what_would_be_right() {
             "certificate_pem",
             "does not belong to the private key",
         ),
-        (platform("PUB_KEY_ID_", &spki), "platform_keys", "PUB_KEY_ID_ and digits"),
+        (platform("PUB_KEY_ID_", &spki), "platform_key_name", "PUB_KEY_ID_ and digits"),
         (platform(&serial, "MIIB"), "platform_keys", "is not a public key in PEM"),
         (platform(&serial, certificate), "platform_keys", "is a certificate"),
         (platform(&serial, WEAK_PUBLIC_KEY), "platform_keys", "fewer than 2048"),

@@ -108,7 +108,9 @@ async fn what_cannot_be_given_back_now_can_be_later(provider: Provider) {
         let refund = provider.refund_of(&payment, 2_500);
         provider.fault(Call::Refund, not_yet);
         let later = provider.connector.refund(&refund).await;
-        assert!(matches!(later, Err(GatewayError::Later(_))), "{not_yet:?}: {later:?}");
+        // Of "too fast" WeChat Pay says that the refund may be accepted all the same.
+        let in_doubt = not_yet == FaultKind::RateLimited && matches!(later, Err(GatewayError::Unknown(_)));
+        assert!(in_doubt || matches!(later, Err(GatewayError::Later(_))), "{not_yet:?}: {later:?}");
         provider.connector.refund(&refund).await.unwrap();
         assert!(is_done(ends(&provider, &refund).await.as_ref(), 2_500), "{not_yet:?}");
         assert_eq!(provider.given_back(&payment.number), [2_500], "{not_yet:?}");

@@ -166,7 +166,7 @@ const REFUND: &str = "
     error_502_after       UNKNOWN → SUCCEEDED               UNKNOWN → SUCCEEDED
     error_503_after       UNKNOWN → SUCCEEDED               UNKNOWN → SUCCEEDED
     error_504_after       UNKNOWN → SUCCEEDED               UNKNOWN → SUCCEEDED
-    rate_limited          PROCESSING → SUCCEEDED after 2    PROCESSING → SUCCEEDED after 2
+    rate_limited          UNKNOWN → SUCCEEDED after 2       PROCESSING → SUCCEEDED after 2
     not_enough            PROCESSING → SUCCEEDED after 2    PROCESSING → SUCCEEDED after 2
     redirect              UNKNOWN → SUCCEEDED after 2       UNKNOWN → SUCCEEDED after 2
     delay_ms 9000         UNKNOWN → SUCCEEDED               UNKNOWN → SUCCEEDED

@@ -160,7 +160,7 @@ impl Payments {
     /// The answer again, if the key is known. An operation whose lease has ended is finished here first;
     /// one that is under way is `InProgress`.
     async fn replay(&self, operation: &Operation, may: &May) -> Result<Option<Outcome>, PaymentError> {
-        let Some(claim) = self.0.store.claim_of(&operation.subject, operation.key.as_str()).await? else {
+        let Some(mut claim) = self.0.store.claim_of(&operation.subject, operation.key.as_str()).await? else {
             return Ok(None);
         };
         if claim.operation != *operation {
@@ -172,10 +172,13 @@ impl Payments {
         if claim.state == ClaimState::Running {
             let Some(lease) = self.take_over(&claim).await? else { return Err(PaymentError::InProgress) };
             self.resume(&claim, &lease).await?;
-            if self.0.store.claim_of(&operation.subject, operation.key.as_str()).await?.is_none() {
+            claim = match self.0.store.claim_of(&operation.subject, operation.key.as_str()).await? {
+                // It may have gone on to another number.
+                Some(claim) if claim.state == ClaimState::Done => claim,
+                Some(_) => return Err(PaymentError::InProgress),
                 // A rule said no after all (a cancelled order was paid meanwhile): nothing began.
-                return Ok(None);
-            }
+                None => return Ok(None),
+            };
         }
         let order = self.must_find(&claim.order).await?;
         Ok(Some(Outcome { order, payment: claim.payment, refund: claim.refund, replayed: true }))

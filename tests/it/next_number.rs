@@ -69,6 +69,17 @@ async fn an_interrupted_one_goes_on(backend: Backend) {
 }
 
 #[tokio::test]
+async fn who_finishes_it_under_the_same_key_is_answered_with_the_number_it_came_to() {
+    let desk = Desk::open(Backend::Sqlite).await;
+    let key = Shop::key();
+    desk.gateway.knows(number(&key, 0), GatewayPayment::Open);
+    desk.gateway.trouble("close", Trouble::PanicAfter);
+    assert!(desk.create(&key).await.is_err());
+    desk.leases_end().await;
+    assert_eq!(desk.create(&key).await.unwrap().payment, Some(number(&key, 1)));
+}
+
+#[tokio::test]
 async fn an_operation_that_has_answered_does_not_go_on() {
     let desk = Desk::open(Backend::Sqlite).await;
     let key = Shop::key();

@@ -437,7 +437,7 @@ impl Order {
         self.note_event(event, json!({"payment": id}), actor);
     }
 
-    fn release_attempt(&mut self, id: &PaymentId) {
+    pub(crate) fn release_attempt(&mut self, id: &PaymentId) {
         let over = self.attempt().is_some_and(|p| p.id == *id && !p.is_open());
         if over {
             self.state = OrderState::PendingPayment;

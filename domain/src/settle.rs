@@ -21,6 +21,29 @@ impl Order {
         keys: &NumberKey,
         now: Timestamp,
     ) -> Result<bool, RuleError> {
+        self.settle_unless(false, id, evidence, keys, now)
+    }
+
+    /// [`Order::settle`] of what has gone back as surplus already, and was forgotten here: money that is gone does
+    /// not win, whatever the order has come to since. Its refund gets its number again.
+    pub fn settle_returned_surplus(
+        &mut self,
+        id: &PaymentId,
+        evidence: Evidence,
+        keys: &NumberKey,
+        now: Timestamp,
+    ) -> Result<bool, RuleError> {
+        self.settle_unless(true, id, evidence, keys, now)
+    }
+
+    fn settle_unless(
+        &mut self,
+        returned: bool,
+        id: &PaymentId,
+        evidence: Evidence,
+        keys: &NumberKey,
+        now: Timestamp,
+    ) -> Result<bool, RuleError> {
         let payment = self.payment(id).ok_or(RuleError::Unknown)?;
         if payment.evidence().is_some() {
             return Ok(false);
@@ -28,8 +51,8 @@ impl Order {
         let mismatch = evidence.amount != payment.request.amount;
         let unpaid = matches!(self.state, OrderState::PendingPayment | OrderState::Paying { .. });
         let late = matches!(self.state, OrderState::Closed { .. }) || !payment.is_open();
-        let wins = unpaid && !mismatch;
-        let surplus = !unpaid && !mismatch;
+        let surplus = !mismatch && (returned || !unpaid);
+        let wins = !mismatch && !surplus;
         let gateway = payment.gateway().name();
         let facts = json!({"payment": id, "amount": evidence.amount, "late": late});
         let at = evidence.paid_at;
@@ -50,13 +73,12 @@ impl Order {
             }
             self.note_event(EventType::OrderPaid, facts, gateway);
         } else if surplus {
+            self.release_attempt(id);
             self.note_event(EventType::PaymentSurplus, facts, gateway);
             self.return_surplus(id, keys.own_refund(id, 0), now, now + SURPLUS_REFUND_AFTER)?;
         } else {
             // Neither the expiry nor another payment may touch the order until people have decided.
-            if self.attempt().is_some_and(|p| p.id == *id) {
-                self.state = OrderState::PendingPayment;
-            }
+            self.release_attempt(id);
             self.closing = None;
             self.next_at = None;
             self.note_event(EventType::PaymentMismatch, facts, gateway);

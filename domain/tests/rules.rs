@@ -239,6 +239,25 @@ fn a_success_on_a_closed_order_is_surplus_and_late() {
 }
 
 #[test]
+fn a_surplus_that_went_back_and_was_forgotten_does_not_win() {
+    let mut order = pending();
+    assert!(order.settle_returned_surplus(&payment_id(1), evidence(10_000), &keys(), at(61)).unwrap());
+    assert_eq!((order.status(), order.paid()), (OrderStatus::PendingPayment, yuan(0)));
+    assert_eq!(order.refunds[0].id, keys().own_refund(&payment_id(1), 0));
+    assert_eq!(order.may_be_paid(at(62), MARGIN), Ok(()));
+    // Nor does it stop a cancellation.
+    let mut order = pending();
+    order.begin_close(CloseReason::Cancelled, None, at(5), at(25), "alice").unwrap();
+    order.settle_returned_surplus(&payment_id(1), evidence(10_000), &keys(), at(6)).unwrap();
+    order.finish_close(at(6), "payonce");
+    assert_eq!(order.status(), OrderStatus::Closed);
+    // What does not fit is for people all the same.
+    let mut order = pending();
+    order.settle_returned_surplus(&payment_id(1), evidence(9_999), &keys(), at(61)).unwrap();
+    assert!(order.has_mismatch() && order.refunds.is_empty());
+}
+
+#[test]
 fn money_that_arrives_while_the_order_is_being_closed_wins() {
     let mut order = pending();
     order.begin_close(CloseReason::Cancelled, None, at(5), at(25), "alice").unwrap();

@@ -152,7 +152,7 @@ pub struct Book {
     pub oddities: Vec<String>,
     /// The store has lost commits.
     pub rewound: bool,
-    /// What was promised by operations that were lost with them and are refused now.
+    /// What was promised by repays and cancellations that were lost with them and are refused now.
     pub lost: Vec<Ids>,
 }
 
@@ -194,8 +194,8 @@ impl Journal {
         self.book().violations.push(what);
     }
 
-    /// From now on versions may be lower: the store has lost some of what it said. An operation that a rule refuses
-    /// when it is sent again is lost: what the rule rests on has changed. Ids never do.
+    /// From now on versions may be lower: the store has lost some of what it said. A repay or a cancellation whose
+    /// order has since been paid is lost. Everything else gets its ids again.
     pub fn rewound(&self) {
         let mut book = self.book();
         book.rewound = true;
@@ -225,7 +225,8 @@ impl Journal {
             Heard::Again(code) if code == "INTERNAL" => oddities.push(format!("{verb:?} {key}: INTERNAL")),
             Heard::Again(_) => {}
             Heard::Refused(code) => {
-                if *rewound && expected(verb).contains(&code.as_str()) {
+                let lost_by_paying = matches!(verb, Verb::Repay | Verb::Cancel) && code == "ORDER_ALREADY_PAID";
+                if *rewound && lost_by_paying {
                     lost.extend(intent.ids.take());
                 } else if let Some(ids) = &intent.ids {
                     violations.push(format!("{verb:?} {key} was answered with {ids:?}, and then refused: {code}"));

@@ -3,7 +3,7 @@
 use domain::{Order, OrderId, PaymentId, PaymentStatus};
 
 use super::next_number::Running;
-use super::ports::{Closed, GatewayError, GatewayPayment, Opened};
+use super::ports::{Closed, GatewayError, GatewayPayment, GatewayRefund, Opened};
 use super::{PaymentError, Payments};
 use crate::store::Lease;
 
@@ -108,7 +108,8 @@ impl Payments {
         Ok(None)
     }
 
-    /// Records where the gateway says that a payment stands.
+    /// Records where the gateway says that a payment stands. Of money that has gone back it is asked first whether
+    /// we have sent it, as surplus, and the store has lost it since: it must not win then.
     pub(super) async fn learn(
         &self,
         lease: Option<&Lease>,
@@ -116,11 +117,21 @@ impl Payments {
         payment: &PaymentId,
         found: GatewayPayment,
     ) -> Result<(), PaymentError> {
+        let surplus = match &found {
+            GatewayPayment::Returned(_) => match self.find_surplus_refund(id, payment).await? {
+                Ok(refund) => refund.is_some(),
+                Err(e) => return self.nothing_learned(lease, id, payment, &e).await,
+            },
+            _ => false,
+        };
         crash_point!("found_uncommitted");
         let keys = &self.0.number_key;
         self.change(id, lease, |order, now| {
             match &found {
-                GatewayPayment::Paid(evidence) => {
+                GatewayPayment::Returned(evidence) if surplus => {
+                    order.settle_returned_surplus(payment, evidence.clone(), keys, now)?;
+                }
+                GatewayPayment::Paid(evidence) | GatewayPayment::Returned(evidence) => {
                     order.settle(payment, evidence.clone(), keys, now)?;
                 }
                 GatewayPayment::Open => order.attempt_still_open(payment, now),
@@ -132,6 +143,17 @@ impl Payments {
         })
         .await?;
         Ok(())
+    }
+
+    /// What the gateway knows of the refund that a payment gets from us when it is surplus.
+    async fn find_surplus_refund(
+        &self,
+        id: &OrderId,
+        payment: &PaymentId,
+    ) -> Result<Result<Option<GatewayRefund>, GatewayError>, PaymentError> {
+        let order = self.must_find(id).await?;
+        let gateway = order.payment(payment).ok_or(PaymentError::NotFound("payment"))?.gateway();
+        Ok(self.gateway(gateway)?.find_refund(&self.0.number_key.own_refund(payment, 0), payment).await)
     }
 
     /// Records a "no" to a payment that the gateway does not know. It is final when nobody else has sent the

@@ -173,12 +173,13 @@ impl Payments {
         if claim.state == ClaimState::Running {
             let Some(lease) = self.take_over(&claim).await? else { return Err(PaymentError::InProgress) };
             self.resume(&claim, &lease).await?;
-            // It may name the operation's next payment now.
-            match self.0.store.claim_of(&operation.subject, operation.key.as_str()).await? {
-                Some(finished) => claim = finished,
+            claim = match self.0.store.claim_of(&operation.subject, operation.key.as_str()).await? {
+                // It may have gone on to another number.
+                Some(claim) if claim.state == ClaimState::Done => claim,
+                Some(_) => return Err(PaymentError::InProgress),
                 // A rule said no after all (a cancelled order was paid meanwhile): nothing began.
                 None => return Ok(None),
-            }
+            };
         }
         let order = self.must_find(&claim.order).await?;
         Ok(Some(Outcome { order, payment: claim.payment, refund: claim.refund, replayed: true }))

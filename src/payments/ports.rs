@@ -110,8 +110,10 @@ pub enum Closed {
 /// Where a payment stands at the provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GatewayPayment {
-    /// The money arrived (and may be on its way back).
+    /// The money arrived.
     Paid(Evidence),
+    /// The money arrived, and went back or is on its way. Of a part, Alipay says [`GatewayPayment::Paid`].
+    Returned(Evidence),
     /// It can be paid.
     Open,
     /// It can no longer be paid.

@@ -214,7 +214,7 @@ impl Payments {
     async fn settle_payment(&self, gateway: Gateway, payment: &PaymentId, billed: Money) -> Result<bool, PaymentError> {
         let Some(order) = self.0.store.order_of_payment(payment.as_str()).await? else { return Ok(false) };
         match self.gateway(gateway)?.find(payment).await {
-            Ok(Some(found @ GatewayPayment::Paid(_))) => {
+            Ok(Some(found @ (GatewayPayment::Paid(_) | GatewayPayment::Returned(_)))) => {
                 self.learn(None, &order, payment, found).await?;
                 let order = self.must_find(&order).await?;
                 let state = order.payment(payment).map(|p| &p.state);

@@ -44,7 +44,14 @@ impl Payments {
 
     async fn begin_refund(&self, operation: Operation, command: &RefundOrder) -> Result<Worked, PaymentError> {
         let holder = random_token();
-        let begun = retried(|| self.commit_refund(&operation, command, &holder)).await?;
+        let begun = match retried(|| self.commit_refund(&operation, command, &holder)).await {
+            // What is not known as paid may be: the gateway is asked before a no.
+            Err(PaymentError::Rule(RuleError::NotRefundable)) => {
+                self.ask_about_payments(&*self.must_find(&command.order).await?).await?;
+                retried(|| self.commit_refund(&operation, command, &holder)).await?
+            }
+            begun => begun?,
+        };
         let Some((lease, order, id, send_now)) = begun else { return Ok(Worked::Taken) };
         crash_point!("refund_reserved");
         if send_now {

@@ -1,6 +1,6 @@
 //! Going on with what was left: operations whose holder died, payments and refunds that are undecided.
 
-use domain::{OperationName, OrderId, PaymentId};
+use domain::{OperationName, Order, OrderId, PaymentId};
 
 use super::next_number::Running;
 use super::{Caller, PaymentError, Payments};
@@ -74,6 +74,14 @@ impl Payments {
         self.resolve_payment(None, &order, payment).await
     }
 
+    /// Asks the gateways now what became of an order's open payments.
+    pub(super) async fn ask_about_payments(&self, order: &Order) -> Result<(), PaymentError> {
+        for payment in order.payments.iter().filter(|p| p.is_open()) {
+            self.payment_due(&payment.id).await?;
+        }
+        Ok(())
+    }
+
     /// Asks the gateways now about everything undecided of an order, and answers with the order as it is
     /// then. Changes nothing that was not already true.
     pub async fn sync_order(
@@ -88,9 +96,7 @@ impl Payments {
         let this = self.clone();
         let id = id.clone();
         let asked = self.0.tasks.spawn(async move {
-            for payment in order.payments.iter().filter(|p| p.is_open()) {
-                this.payment_due(&payment.id).await?;
-            }
+            this.ask_about_payments(&order).await?;
             for refund in order.refunds.iter().filter(|r| r.is_open() && r.sent) {
                 this.resolve_refund(None, &id, &refund.id).await?;
             }

@@ -39,6 +39,21 @@ async fn an_unpaid_number_is_closed_and_the_next_one_is_opened(backend: Backend)
     assert_eq!((outcome.order.status().name(), outcome.order.payments.len()), ("PAID", 1));
 }
 
+#[tokio::test]
+async fn money_that_went_back_is_recorded_when_it_is_known_whether_as_surplus() {
+    let desk = Desk::open(Backend::Sqlite).await;
+    desk.payments.start();
+    let key = Shop::key();
+    desk.gateway.knows(number(&key, 0), GatewayPayment::Returned(evidence(desk.payments.now(), 10_000)));
+    desk.gateway.trouble("find_refund", Trouble::Silence);
+    let outcome = desk.create(&key).await.unwrap();
+    let unknown = outcome.order.payment(&number(&key, 0)).unwrap().status();
+    assert_eq!((outcome.order.status().name(), unknown), ("PAYING", PaymentStatus::Unknown));
+    // It was not: made outside, or under a key that comes again.
+    desk.advance(Duration::seconds(10)).await;
+    assert_eq!(desk.order(&outcome.order.id).await.status().name(), "PAID");
+}
+
 /// A process that dies anywhere between the refusal and the next number's answer.
 async fn an_interrupted_one_goes_on(backend: Backend) {
     for (call, trouble) in
@@ -51,6 +66,17 @@ async fn an_interrupted_one_goes_on(backend: Backend) {
         assert!(desk.create(&key).await.is_err(), "{call} {trouble:?}");
         finished_by_somebody_else(&desk, &key, 1).await;
     }
+}
+
+#[tokio::test]
+async fn who_finishes_it_under_the_same_key_is_answered_with_the_number_it_came_to() {
+    let desk = Desk::open(Backend::Sqlite).await;
+    let key = Shop::key();
+    desk.gateway.knows(number(&key, 0), GatewayPayment::Open);
+    desk.gateway.trouble("close", Trouble::PanicAfter);
+    assert!(desk.create(&key).await.is_err());
+    desk.leases_end().await;
+    assert_eq!(desk.create(&key).await.unwrap().payment, Some(number(&key, 1)));
 }
 
 #[tokio::test]

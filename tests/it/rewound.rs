@@ -77,6 +77,8 @@ on_stores_that_can_be_copied!(
     an_unpaid_number_is_closed_and_the_operation_goes_on,
     a_number_that_was_paid_is_the_orders,
     a_refund_that_was_lost_here_is_recorded_and_not_made_again,
+    a_refund_that_was_lost_with_its_payment_gets_its_number_again,
+    money_that_went_back_as_surplus_does_not_win,
 );
 
 async fn an_unpaid_number_is_closed_and_the_operation_goes_on(backend: Backend) {
@@ -179,6 +181,73 @@ async fn a_refund_that_was_lost_here_is_recorded_and_not_made_again(backend: Bac
     assert_eq!(shop.ledger().refunds.len(), 1);
     shop.check_invariants().await;
     shop.close().await;
+}
+
+/// The payment is not known as paid any more: the gateway is asked before the refund is refused.
+async fn a_refund_that_was_lost_with_its_payment_gets_its_number_again(backend: Backend) {
+    let mut rewindable = Rewindable::new(backend).await;
+    let shop = rewindable.rewound().await;
+    let (order, payment) = shop.open_order("MUG").await;
+    let base = shop.database_url.clone();
+    shop.close().await;
+    rewindable.base = base;
+
+    let shop = rewindable.rewound().await;
+    shop.payer_pays(&payment).await;
+    let key = Shop::key();
+    let lost = shop.refund(&key, &order, Some(4_000)).await.text("/refundOrder/refund/id");
+    // Not so long that the payment is asked about by itself.
+    rewindable.clock.turn(Duration::seconds(2));
+    shop.sandbox().settled().await;
+    assert_eq!(shop.ledger().refunds.len(), 1);
+    shop.close().await;
+
+    let shop = rewindable.rewound().await;
+    let again = shop.refund(&key, &order, Some(4_000)).await;
+    assert_eq!(again.at("/refundOrder/refund/id"), json!(lost), "{}", again.body);
+    shop.advance(Duration::seconds(5)).await;
+    let told = shop.order(&order).await;
+    assert_eq!((&told["status"], &told["refundable"]["minor"]), (&json!("PARTIALLY_REFUNDED"), &json!("6000")));
+    assert_eq!(shop.ledger().refunds.len(), 1);
+    shop.check_invariants().await;
+    shop.close().await;
+}
+
+/// Paid after it was cancelled, and given back; then the store forgets all of it.
+async fn money_that_went_back_as_surplus_does_not_win(backend: Backend) {
+    for method in
+        [json!({"gateway": "ALIPAY", "product": "PRECREATE"}), json!({"gateway": "WECHAT_PAY", "product": "NATIVE"})]
+    {
+        let rewindable = Rewindable::new(backend).await;
+        let (created, cancelled) = (Shop::key(), Shop::key());
+        let input = json!({"lines": [{"sku": "MUG", "quantity": 1}], "payment": method, "allowDuplicate": true});
+        let shop = rewindable.rewound().await;
+        let bought = shop.create_with("alice", &created, input.clone()).await;
+        let (order, payment) = (bought.text("/createOrder/order/id"), bought.text("/createOrder/payment/id"));
+        assert_eq!(shop.cancel("alice", &cancelled, &order).await.at("/cancelOrder/order/status"), "CLOSED");
+        shop.fault(Call::Pay, FaultKind::AlthoughClosed);
+        shop.sandbox().pay(&payment).await.unwrap();
+        for _ in 0..3 {
+            shop.advance(Duration::seconds(5)).await;
+        }
+        let surplus = shop.order(&order).await["refunds"][0]["id"].clone();
+        assert_eq!((shop.ledger().refunds.len(), json!(shop.ledger().refunds[0].number)), (1, surplus.clone()));
+        shop.close().await;
+
+        let shop = rewindable.rewound().await;
+        let again = shop.create_with("alice", &created, input).await;
+        let seen = (again.at("/createOrder/order/status"), again.at("/createOrder/payment/status"));
+        assert_eq!(seen, (json!("PENDING_PAYMENT"), json!("SUCCEEDED")), "{}", again.body);
+        // Its cancellation holds again.
+        let closed = shop.cancel("alice", &cancelled, &order).await;
+        assert_eq!(closed.at("/cancelOrder/order/status"), "CLOSED", "{}", closed.body);
+        shop.advance(Duration::seconds(5)).await;
+        let told = shop.order(&order).await;
+        assert_eq!((&told["refunds"][0]["id"], &told["refunds"][0]["status"]), (&surplus, &json!("SUCCEEDED")));
+        assert_eq!(shop.ledger().refunds.len(), 1);
+        shop.check_invariants().await;
+        shop.close().await;
+    }
 }
 
 /// Alipay does not find a QR code that nobody has scanned, but knows its number.

@@ -224,16 +224,17 @@ async fn page_wap_and_app_are_signed_and_nobody_is_called() {
 
 #[tokio::test]
 async fn payments_become_ours() {
-    let paid = GatewayPayment::Paid(domain::Evidence {
+    let evidence = domain::Evidence {
         transaction_id: "2026010122001".to_owned(),
         amount: Money::new(100, Currency::CNY),
         paid_at: now() + domain::Duration::seconds(5),
-    });
+    };
+    let paid = GatewayPayment::Paid(evidence.clone());
     let unpaid = |status: &str| json!({"trade_status": status, "send_pay_date": null, "receipt_amount": "0.00"});
     for (changes, expected) in [
         (json!({}), Some(paid.clone())),
         (json!({"trade_status": "TRADE_FINISHED", "total_amount": "1"}), Some(paid.clone())),
-        (json!({"trade_status": "TRADE_CLOSED"}), Some(paid)),
+        (json!({"trade_status": "TRADE_CLOSED"}), Some(GatewayPayment::Returned(evidence))),
         (unpaid("WAIT_BUYER_PAY"), Some(GatewayPayment::Open)),
         (unpaid("TRADE_CLOSED"), Some(GatewayPayment::Closed)),
         (json!({"trade_status": "TRADE_CLOSED", "send_pay_date": null}), None),

@@ -20,7 +20,7 @@ pub(super) fn payment(answer: &str, asked: &PaymentId) -> Result<GatewayPayment,
         "WAIT_BUYER_PAY" => Ok(GatewayPayment::Open),
         state if is_paid(state) => paid().map(GatewayPayment::Paid),
         // Closed unpaid, or paid and all of it refunded: the moment of payment tells.
-        "TRADE_CLOSED" if trade.send_pay_date.is_some() => paid().map(GatewayPayment::Paid),
+        "TRADE_CLOSED" if trade.send_pay_date.is_some() => paid().map(GatewayPayment::Returned),
         "TRADE_CLOSED" if trade.receipt_amount.is_some_and(|amount| !amount.is_nothing()) => {
             Err("the answer says closed with money, but not when it was paid")
         }

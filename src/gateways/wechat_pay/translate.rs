@@ -55,6 +55,7 @@ fn state(trade: &Trade, account: &Account) -> Result<GatewayPayment, &'static st
         return Err("the answer is about another merchant or app");
     }
     match trade.trade_state.as_str() {
+        "REFUND" => evidence(trade).map(GatewayPayment::Returned),
         state if is_paid(state) => evidence(trade).map(GatewayPayment::Paid),
         "NOTPAY" | "USERPAYING" | "ACCEPT" => Ok(GatewayPayment::Open),
         "CLOSED" | "REVOKED" => Ok(GatewayPayment::Closed),
@@ -168,16 +169,17 @@ mod tests {
 
     #[test]
     fn states_become_ours() {
-        let paid = GatewayPayment::Paid(Evidence {
+        let evidence = Evidence {
             transaction_id: "4200000000202601011234567890".to_owned(),
             amount: Money::new(100, Currency::CNY),
             paid_at: at(),
-        });
+        };
+        let paid = GatewayPayment::Paid(evidence.clone());
         let unpaid = |state: &str| {
             read(&json!({"trade_state": state, "transaction_id": null, "success_time": null, "amount": null}))
         };
         assert_eq!(read(&json!({})), Ok(paid.clone()));
-        assert_eq!(read(&json!({"trade_state": "REFUND"})), Ok(paid.clone()));
+        assert_eq!(read(&json!({"trade_state": "REFUND"})), Ok(GatewayPayment::Returned(evidence)));
         assert_eq!(read(&json!({"appid": null, "mchid": null})), Ok(paid));
         for state in ["NOTPAY", "USERPAYING", "ACCEPT"] {
             assert_eq!(unpaid(state), Ok(GatewayPayment::Open), "{state}");

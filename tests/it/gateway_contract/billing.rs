@@ -82,7 +82,10 @@ async fn a_bill_is_the_ledger_of_its_day(provider: Provider) {
         assert_eq!(line.amount, yuan(line.amount.minor));
         assert_eq!((line.at + Duration::hours(8)).date_naive(), day, "{line:?}");
         let number = domain::PaymentId::parse(&line.payment).unwrap();
-        let Some(GatewayPayment::Paid(evidence)) = provider.finds(&number).await else { panic!("{line:?}") };
+        let Some(GatewayPayment::Paid(evidence) | GatewayPayment::Returned(evidence)) = provider.finds(&number).await
+        else {
+            panic!("{line:?}")
+        };
         assert_eq!(line.transaction_id, evidence.transaction_id);
         if line.entry == BillEntry::Payment {
             assert_eq!((line.amount, line.at.timestamp()), (evidence.amount, evidence.paid_at.timestamp()));

@@ -54,15 +54,18 @@ async fn a_refund_is_done_once(provider: Provider) {
 
 async fn a_payment_given_back_was_paid(provider: Provider) {
     let payment = provider.paid(10_000).await;
-    let before = provider.finds(&payment.number).await;
-    assert!(matches!(before, Some(GatewayPayment::Paid(_))), "{before:?}");
+    let Some(GatewayPayment::Paid(evidence)) = provider.finds(&payment.number).await else { panic!("not paid") };
+    let returned = GatewayPayment::Returned(evidence.clone());
     for part in [1, 9_998, 1] {
         let refund = provider.refund_of(&payment, part);
         provider.connector.refund(&refund).await.unwrap();
         assert!(is_done(ends(&provider, &refund).await.as_ref(), part));
-        assert_eq!(provider.finds(&payment.number).await, before, "given back, it is still what was paid");
+        // Not every provider tells that a part went back.
+        let found = provider.finds(&payment.number).await.unwrap();
+        assert!(found == returned || found == GatewayPayment::Paid(evidence.clone()), "{found:?}");
         provider.clock.turn(PAUSE);
     }
+    assert_eq!(provider.finds(&payment.number).await, Some(returned), "given back, it is still what was paid");
     assert_eq!(provider.given_back(&payment.number), [1, 9_998, 1]);
 }
 

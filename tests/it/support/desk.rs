@@ -240,7 +240,7 @@ impl Gateway for TestGateway {
     async fn close(&self, number: &PaymentId) -> Result<Closed, GatewayError> {
         let effect = || match self.payments.lock().unwrap().get_mut(number) {
             None => Ok(Closed::NotFound),
-            Some((_, GatewayPayment::Paid(_))) => {
+            Some((_, GatewayPayment::Paid(_) | GatewayPayment::Returned(_))) => {
                 Err(GatewayError::Refused(Refusal { code: "ORDERPAID".into(), message: "paid".into() }))
             }
             Some((_, state)) => {

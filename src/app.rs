@@ -472,7 +472,7 @@ pub async fn doctor(config: &Config, deep: bool) -> bool {
                 ("FAIL", text)
             }
         };
-        println!("{sign}  {what:<12} {text}");
+        println!("{sign}  {what:<24} {text}");
     };
     say("config", Ok(format!("profile {:?}", config.profile)));
     match connect(config).await {

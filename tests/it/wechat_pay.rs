@@ -5,12 +5,13 @@ use std::process::Command;
 use std::sync::Arc;
 
 use crate::support::clock::TurnedClock;
+use crate::support::wire::ON_THE_WAY;
 use crate::support::{Backend, Shop, on_every_store};
 use domain::{Date, Duration, Timestamp};
 use futures_util::StreamExt;
 use payonce::gateways::wechat_pay::{Config, FundAccount, FundFlow, WechatPay};
 use payonce::payments::ports::{BillEntry, BillLine, BoxFuture, Clock, Gateway, GatewayPayment};
-use sandbox::{Call, Fault, FaultKind, KeyMode, Sandbox, SandboxConfig};
+use sandbox::{Call, Fault, KeyMode, Sandbox, SandboxConfig};
 
 on_every_store!(payments_go_on_while_one_certificate_takes_over_from_the_other);
 
@@ -123,22 +124,7 @@ async fn a_notification_under_an_unknown_certificate_counts_when_it_is_repeated(
 /// Without its certificates nothing of WeChat Pay is believed; they are asked for again.
 #[tokio::test]
 async fn certificates_in_doubt_are_no_certificates() {
-    for kind in [
-        FaultKind::LoseRequest,
-        FaultKind::LoseAnswer,
-        FaultKind::ResetRequest,
-        FaultKind::ResetAnswer,
-        FaultKind::Error500,
-        FaultKind::HttpError(502),
-        FaultKind::HttpError(503),
-        FaultKind::HttpError(504),
-        FaultKind::RateLimited,
-        FaultKind::Redirect,
-        FaultKind::DelayMs(10),
-        FaultKind::Unsigned,
-        FaultKind::WronglySigned,
-        FaultKind::Signtest,
-    ] {
+    for kind in ON_THE_WAY {
         let outside = Outside::open("doubt").await;
         outside.sandbox.set_key_mode(KeyMode::FirstCertificate);
         outside.sandbox.fault(Fault::new(Call::Certificates, kind).unwrap());

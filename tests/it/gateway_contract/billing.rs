@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use domain::{Date, Duration};
 use futures_util::TryStreamExt;
 use payonce::payments::ports::{BillEntry, BillLine, Clock, GatewayError, GatewayPayment};
-use sandbox::{Call, FaultKind};
+use sandbox::Call;
 
 use super::provider::yuan;
 use super::refunding::ends;
 use super::{Provider, kept_by_every_gateway};
+use crate::support::wire::ON_THE_WAY;
 
 kept_by_every_gateway!(
     a_bill_is_the_ledger_of_its_day,
@@ -111,22 +112,7 @@ async fn a_bill_in_doubt_is_the_whole_bill_or_none(provider: Provider) {
     goes_on_to_the_next_morning(&provider).await;
     let whole = billed(&provider, day).await;
     assert_eq!(whole.len(), 2);
-    for kind in [
-        FaultKind::LoseRequest,
-        FaultKind::LoseAnswer,
-        FaultKind::ResetRequest,
-        FaultKind::ResetAnswer,
-        FaultKind::Error500,
-        FaultKind::HttpError(502),
-        FaultKind::HttpError(503),
-        FaultKind::HttpError(504),
-        FaultKind::RateLimited,
-        FaultKind::Redirect,
-        FaultKind::DelayMs(10),
-        FaultKind::Unsigned,
-        FaultKind::WronglySigned,
-        FaultKind::Signtest,
-    ] {
+    for kind in ON_THE_WAY {
         provider.fault(Call::Bill, kind);
         let read: Result<Vec<BillLine>, _> = match provider.connector.bill(day).await {
             Ok(lines) => lines.try_collect().await,

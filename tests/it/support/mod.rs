@@ -12,6 +12,7 @@ pub mod redis_sentinel;
 pub mod redis_server;
 pub mod shop;
 pub mod watcher;
+pub mod wire;
 
 pub use database::Backend;
 pub use shop::{Answer, Shop};

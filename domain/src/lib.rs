@@ -20,7 +20,7 @@ pub use gateway::{ClientAction, Gateway, OpenPayment, PaymentProduct, RefundRequ
 pub use ids::{IdError, NumberKey, OrderId, PaymentId, RefundId};
 pub use key::{FINGERPRINT_VERSION, Fingerprint, IdempotencyKey, KeyError, Operation, OperationName};
 pub use money::{Currency, Money, MoneyError};
-pub use order::{CloseReason, NewOrder, Order, OrderLine, OrderState, OrderStatus, RuleError};
+pub use order::{CloseReason, MAX_ATTEMPTS, NewOrder, Order, OrderLine, OrderState, OrderStatus, RuleError};
 pub use payment::{Evidence, Payment, PaymentState, PaymentStatus};
 pub use refund::{Refund, RefundReason, RefundState, RefundStatus, RefundTerms};
 

@@ -353,6 +353,18 @@ impl Order {
         Ok(())
     }
 
+    /// Records an attempt that was made before and that the store has lost since. It is not the live one: whatever it
+    /// brought is settled, and what can still be paid is closed. Changes nothing when it is known.
+    pub fn recall_attempt(&mut self, request: OpenPayment, now: Timestamp) {
+        if self.payment(&request.number).is_some() {
+            return;
+        }
+        let facts = json!({"payment": request.number, "gateway": request.gateway, "product": request.product});
+        let actor = request.gateway.name();
+        self.payments.push(Payment { closing: true, ..Payment::new(request, now, now) });
+        self.note_event(EventType::PaymentCreated, facts, actor);
+    }
+
     /// The gateway opened the payment. Changes nothing when the payment is past that.
     pub fn attempt_opened(&mut self, id: &PaymentId, action: ClientAction, until: Timestamp, now: Timestamp) {
         let until = until.min(self.expires_at);

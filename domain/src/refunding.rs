@@ -170,6 +170,24 @@ impl Order {
         true
     }
 
+    /// The gateway has refused this refund and knows it with another amount: it was made before, and lost here since. What was reserved for it becomes that amount, if it fits; else nothing changes.
+    pub fn refund_was_of(&mut self, id: &RefundId, amount: Money, now: Timestamp) {
+        let Some(refund) = self.refund(id).filter(|r| r.is_open() && r.sent && r.amount.currency == amount.currency)
+        else {
+            return;
+        };
+        let (payment, more) = (refund.payment.clone(), amount.minor - refund.amount.minor);
+        if amount.minor < 1 || !self.make_room(&payment, more, now) {
+            return;
+        }
+        if let Ok(payment) = self.payment_mut(&payment) {
+            payment.refund_reserved += more;
+        }
+        if let Ok(refund) = self.refund_mut(id) {
+            refund.amount = amount;
+        }
+    }
+
     /// Lets refunds that were never sent give way until `amount` is free; false: it cannot be.
     fn make_room(&mut self, payment: &PaymentId, amount: i64, now: Timestamp) -> bool {
         let waiting = |r: &&Refund| r.payment == *payment && r.state == RefundState::Requested && !r.sent;

@@ -183,17 +183,31 @@ impl Payments {
         }
         self.gateway(gateway)?;
         Ok(OpenPayment {
+            product,
+            payer_id: method.payer_id.clone(),
+            return_url: method.return_url.clone(),
+            ..self.lost_request(order, gateway, number)
+        })
+    }
+
+    /// What is known of the request for a payment that the store has lost: all but the product, for which the
+    /// gateway's QR code stands, and what the payer's client said.
+    pub(super) fn lost_request(&self, order: &Order, gateway: Gateway, number: PaymentId) -> OpenPayment {
+        OpenPayment {
             number,
             order: order.id.clone(),
             gateway,
-            product,
+            product: match gateway {
+                Gateway::WechatPay => PaymentProduct::Native,
+                Gateway::Alipay => PaymentProduct::Precreate,
+            },
             amount: order.total,
             description: description(order),
             expires_at: order.expires_at,
             notify_url: format!("{}/notify/{}", self.0.settings.public_url, gateway.name()),
-            payer_id: method.payer_id.clone(),
-            return_url: method.return_url.clone(),
-        })
+            payer_id: None,
+            return_url: None,
+        }
     }
 
     /// The same subject with the same content under another key a moment ago: a double click.

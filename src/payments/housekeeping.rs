@@ -69,10 +69,14 @@ impl Payments {
         Ok(())
     }
 
+    /// Keys that were used before this may be forgotten.
+    pub(super) fn oldest_key(&self) -> domain::Timestamp {
+        self.now() - Duration::from_std(self.0.settings.key_retention).unwrap_or(Duration::days(30))
+    }
+
     /// Forgets keys that are older than their retention; how many.
     pub async fn purge_keys(&self) -> Result<u64, PaymentError> {
-        let retention = Duration::from_std(self.0.settings.key_retention).unwrap_or(Duration::days(30));
-        let before = self.now() - retention;
+        let before = self.oldest_key();
         let mut purged = 0;
         loop {
             let some = self.0.store.purge_claims(before, BATCH).await?;

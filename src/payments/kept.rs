@@ -5,7 +5,7 @@ use domain::{Duration, Gateway};
 
 use super::change::retried;
 use super::ports::News;
-use super::settle::{Applied, apply_news};
+use super::settle::Applied;
 use super::{PaymentError, Payments};
 use crate::store::{InboxOutcome, Kept};
 
@@ -47,7 +47,7 @@ impl Payments {
         let now = self.now();
         let tx = self.0.store.begin().await?;
         let mut held = tx.hold_order(&id).await?.ok_or(PaymentError::NotFound("order"))?;
-        let applied = apply_news(&mut held.order, kept.gateway, news, &self.0.number_key, now)?;
+        let applied = self.apply_news(&mut held.order, kept.gateway, news, now)?;
         if applied != Applied::Yes || !tx.settle_kept(kept.seq, InboxOutcome::Applied).await? {
             return Ok(applied);
         }

@@ -168,6 +168,9 @@ pub enum News {
         number: String,
         /// What proves it.
         evidence: Evidence,
+        /// The order that it was opened for, as the provider gives it back (`attach`, `passback_params`).
+        #[serde(default)]
+        order: Option<OrderId>,
     },
     /// A refund of that number changed.
     Refund {
@@ -226,7 +229,8 @@ impl Refusal {
     /// The number was given before with other content. Alipay says so of a QR code, too, that nobody has scanned,
     /// and whose query finds nothing.
     pub fn number_is_used(&self) -> bool {
-        self.code == "OUT_TRADE_NO_USED" || self.code.ends_with("ACQ.CONTEXT_INCONSISTENT")
+        self.code == "OUT_TRADE_NO_USED"
+            || ["ACQ.CONTEXT_INCONSISTENT", "ACQ.DISCORDANT_REPEAT_REQUEST"].iter().any(|c| self.code.ends_with(c))
     }
 }
 

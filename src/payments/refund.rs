@@ -44,14 +44,19 @@ impl Payments {
 
     async fn begin_refund(&self, operation: Operation, command: &RefundOrder) -> Result<Worked, PaymentError> {
         let holder = random_token();
-        let begun = match retried(|| self.commit_refund(&operation, command, &holder)).await {
-            // What is not known as paid may be: the gateway is asked before a no.
-            Err(PaymentError::Rule(RuleError::NotRefundable)) => {
-                self.ask_about_payments(&*self.must_find(&command.order).await?).await?;
-                retried(|| self.commit_refund(&operation, command, &holder)).await?
-            }
-            begun => begun?,
-        };
+        let mut begun = retried(|| self.commit_refund(&operation, command, &holder)).await;
+        // What is not known as paid may be: the gateway is asked before a no.
+        if let Err(PaymentError::Rule(RuleError::NotRefundable)) = begun {
+            self.ask_about_payments(&*self.must_find(&command.order).await?).await?;
+            begun = retried(|| self.commit_refund(&operation, command, &holder)).await;
+        }
+        // Nor is a no said to what was done before, and lost here with the store's last commits.
+        if let Err(PaymentError::Rule(_)) = begun
+            && self.recall_refund(&operation, &command.order).await?
+        {
+            begun = retried(|| self.commit_refund(&operation, command, &holder)).await;
+        }
+        let begun = begun?;
         let Some((lease, order, id, send_now)) = begun else { return Ok(Worked::Taken) };
         crash_point!("refund_reserved");
         if send_now {
@@ -62,6 +67,40 @@ impl Payments {
             tracing::warn!(order = %order.id, refund = %id, error = %e, "the answer is not recorded; the scheduler goes on with it");
         }
         Ok(Worked::New { order: order.id, payment: None, refund: Some(id) })
+    }
+
+    /// Asks the gateways for a refund under the operation's numbers, which the store does not know, and records it if it
+    /// is done. True: there is one, done or not; the operation goes on with its number.
+    async fn recall_refund(&self, operation: &Operation, id: &OrderId) -> Result<bool, PaymentError> {
+        let order = self.must_find(id).await?;
+        for payment in order.payments.iter().filter(|p| p.evidence().is_some()) {
+            let number = self.0.number_key.refund(operation, payment.gateway(), 0);
+            if order.refund(&number).is_some() {
+                return Ok(false);
+            }
+            let found = match self.gateway(payment.gateway())?.find_refund(&number, &payment.id).await {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                Err(e) => {
+                    tracing::info!(order = %id, refund = %number, error = %e, "not known whether it was made before");
+                    continue;
+                }
+            };
+            tracing::warn!(order = %id, refund = %number, "the gateway knows a refund that was lost here");
+            // What they have reserved may be more than the gateway has given back under their numbers.
+            for other in order.refunds.iter().filter(|r| r.payment == payment.id && r.is_open() && r.sent) {
+                self.resolve_refund(None, id, &other.id).await?;
+            }
+            if let GatewayRefundState::Succeeded { at } = found.state {
+                self.change(id, None, |order, now| {
+                    let (number, at) = (number.clone(), domain::to_stored(at));
+                    Ok(order.refund_made_outside(&payment.id, number.clone(), number.as_str(), found.amount, at, now))
+                })
+                .await?;
+            }
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// Claims the key, reserves the amount and records the refund in one transaction. It may be sent now, or
@@ -177,14 +216,18 @@ impl Payments {
         self.before_a_call(lease).await?;
         match gateway.refund(&request).await {
             Ok(answer) => self.learn_refund(lease, id, refund, &answer).await,
-            // A no about a number that the gateway knows may hide a refund: believe it only after asking.
+            // A no about a number that the gateway knows may hide a refund: believe it only after asking. One of
+            // another amount was made with what the store has lost, and is what it is.
             Err(GatewayError::Refused(refusal)) => match gateway.find_refund(refund, &request.payment).await {
-                Ok(Some(answer)) => self.learn_refund(lease, id, refund, &answer).await,
+                Ok(Some(answer)) => {
+                    self.change(id, None, |order, now| Ok(order.refund_was_of(refund, answer.amount, now))).await?;
+                    self.learn_refund(lease, id, refund, &answer).await
+                }
                 Ok(None) => {
                     tracing::info!(order = %id, %refund, code = refusal.code, "the gateway refused the refund");
                     self.change(id, lease, |order, now| {
                         let requested = order.refund(refund).is_some_and(|r| r.state == RefundState::Requested);
-                        if requested && sending == Sending::First {
+                        if requested && sending == Sending::First && !refusal.number_is_used() {
                             order.refund_failed(refund, refusal.message.clone(), now);
                         } else {
                             // Sent before, or since: that one may still appear. Its reservation stays.
@@ -263,9 +306,10 @@ impl Payments {
         }
         let gateway = order.payment(&ours.payment).ok_or(PaymentError::NotFound("payment"))?.gateway();
         match self.gateway(gateway)?.find_refund(refund, &ours.payment).await {
-            Ok(Some(found)) => self.learn_refund(lease, id, refund, &found).await,
-            // It never arrived: the same number again.
-            Ok(None) => self.send_refund(lease, id, refund, sending).await,
+            Ok(Some(found)) if found.amount == ours.amount => self.learn_refund(lease, id, refund, &found).await,
+            // It never arrived: the same number again. Nor is it believed to be of another amount before the gateway
+            // has refused it as such.
+            Ok(_) => self.send_refund(lease, id, refund, sending).await,
             Err(e) => self.refund_undecided(lease, id, refund, sending, &e).await,
         }
     }

@@ -10,6 +10,7 @@ use super::change::retried;
 use super::create_order::PaymentMethod;
 use super::guard::{Worked, acts_for, random_token};
 use super::next_number::Running;
+use super::ports::GatewayPayment;
 use super::{Caller, Outcome, PaymentError, Payments, Role};
 use crate::store::{Lease, NewClaim, StoreError};
 
@@ -41,14 +42,28 @@ impl Payments {
     async fn reopen(&self, operation: &Operation, command: &Repay) -> Result<Worked, PaymentError> {
         let order = self.must_find(&command.order).await?;
         if let Some(made) = self.opened_by(operation, &order) {
+            // Its claim cannot be purged yet: it was lost, and the payment heard of again from the gateway.
+            if order.payment(&made).is_some_and(|p| p.created_at > self.oldest_key()) {
+                return self.claim_recalled(operation, &order.id, made).await;
+            }
             let expired = PaymentError::KeyExpired { order: Some(order.id.clone()), payment: Some(made), refund: None };
             return self.used_before(operation, expired).await;
         }
-        order.may_be_paid(self.now(), self.margin())?;
         let number = self.0.number_key.payment(operation, command.method.gateway, 0);
         let request = self.open_payment(&order, &command.method, number)?;
-        let order = self.settle_or_close_earlier(order, command).await?;
-        order.may_be_paid(self.now(), self.margin())?;
+        // What was opened before and lost here with the store's last commits is neither refused nor forgotten.
+        match self.make_way(order, command).await {
+            Ok(Way::Free) => {}
+            Ok(Way::Reused) => {
+                if let Some(worked) = self.recall(operation, &request).await? {
+                    return Ok(worked);
+                }
+            }
+            Err(e @ (PaymentError::Rule(_) | PaymentError::PaymentInProgress)) => {
+                return self.recall(operation, &request).await?.ok_or(e);
+            }
+            Err(e) => return Err(e),
+        }
 
         // One transaction claims the key and records what we are about to ask: a crash leaves a trace.
         let holder = random_token();
@@ -125,6 +140,63 @@ impl Payments {
         domain::Duration::from_std(self.0.settings.repay_margin).unwrap_or(domain::Duration::minutes(1))
     }
 
+    /// Lets the order be paid as the command says, or by what is open and answers it.
+    async fn make_way(&self, order: Arc<Order>, command: &Repay) -> Result<Way, PaymentError> {
+        order.may_be_paid(self.now(), self.margin())?;
+        let order = self.settle_or_close_earlier(order, command).await?;
+        order.may_be_paid(self.now(), self.margin())?;
+        Ok(if order.attempt().is_some() { Way::Reused } else { Way::Free })
+    }
+
+    /// Asks the gateway for what the operation has opened before, under numbers that the store does not know any more.
+    /// If there is any, it is recorded, settled or closed, and is the operation's answer.
+    async fn recall(&self, operation: &Operation, request: &OpenPayment) -> Result<Option<Worked>, PaymentError> {
+        let gateway = self.gateway(request.gateway)?;
+        let id = &request.order;
+        for n in 0..domain::MAX_ATTEMPTS as u32 {
+            let number = self.0.number_key.payment(operation, request.gateway, n);
+            match gateway.find(&number).await {
+                // It has gone on with its next number then.
+                Ok(Some(GatewayPayment::Closed)) => continue,
+                Ok(Some(_)) => {}
+                Ok(None) => break,
+                Err(e) => {
+                    tracing::info!(order = %id, payment = %number, error = %e, "not known whether it was opened before");
+                    break;
+                }
+            }
+            tracing::warn!(order = %id, payment = %number, "the gateway knows a payment that was lost here");
+            let request = OpenPayment { number: number.clone(), ..request.clone() };
+            self.change(id, None, |order, now| {
+                order.recall_attempt(request.clone(), now);
+                Ok(())
+            })
+            .await?;
+            if let Err(e) = self.resolve_payment(None, id, &number).await {
+                tracing::warn!(order = %id, payment = %number, error = %e, "recorded; the scheduler goes on with it");
+            }
+            return self.claim_recalled(operation, id, number).await.map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Claims the key for a payment that is there.
+    async fn claim_recalled(
+        &self,
+        operation: &Operation,
+        id: &OrderId,
+        payment: PaymentId,
+    ) -> Result<Worked, PaymentError> {
+        let tx = self.0.store.begin().await?;
+        let (order, now) = (id, self.now());
+        let claim = NewClaim { operation, order, payment: Some(&payment), refund: None, lease: None, now };
+        if tx.claim(claim).await?.is_none() {
+            return Ok(Worked::Taken);
+        }
+        tx.commit().await?;
+        Ok(Worked::New { order: id.clone(), payment: Some(payment), refund: None })
+    }
+
     /// The order with no live attempt, or with the one that answers this command.
     async fn settle_or_close_earlier(&self, order: Arc<Order>, command: &Repay) -> Result<Arc<Order>, PaymentError> {
         let Some(attempt) = order.attempt() else { return Ok(order) };
@@ -148,6 +220,14 @@ impl Payments {
         }
         if order.attempt().is_some() { Err(PaymentError::PaymentInProgress) } else { Ok(order) }
     }
+}
+
+/// How a repay goes on.
+enum Way {
+    /// No attempt is live.
+    Free,
+    /// One that answers it is.
+    Reused,
 }
 
 /// What a repay has committed.

@@ -4,7 +4,7 @@ use domain::{Duration, Gateway, NumberKey, Order, OrderId, PaymentId, RefundId, 
 use http::HeaderMap;
 
 use super::change::retried;
-use super::ports::{GatewayRefundState, News, Notification, NotificationError};
+use super::ports::{GatewayRefund, GatewayRefundState, News, Notification, NotificationError};
 use super::refund::heard;
 use super::{PaymentError, Payments};
 use crate::store::{InboxOutcome, NewNotification};
@@ -81,7 +81,7 @@ impl Payments {
             None => None,
         };
         let applied = match &mut held {
-            Some(held) => apply_news(&mut held.order, gateway, news, &self.0.number_key, now)?,
+            Some(held) => self.apply_news(&mut held.order, gateway, news, now)?,
             None => Applied::NotYet,
         };
         let outcome = match applied {
@@ -139,13 +139,46 @@ impl Payments {
     pub(super) async fn order_of(&self, news: &News) -> Result<Option<OrderId>, PaymentError> {
         let store = &self.0.store;
         Ok(match news {
-            News::Paid { number, .. } => store.order_of_payment(number).await?,
+            News::Paid { number, order, .. } => match (store.order_of_payment(number).await?, order) {
+                (Some(order), _) => Some(order),
+                (None, Some(order)) => store.order(order).await?.map(|order| order.id),
+                (None, None) => None,
+            },
             News::Refund { number, payment, .. } => match store.order_of_refund(number).await? {
                 Some(order) => Some(order),
                 None => store.order_of_payment(payment).await?,
             },
             News::Other { .. } => None,
         })
+    }
+
+    /// Changes an order by verified news about it.
+    pub(super) fn apply_news(
+        &self,
+        order: &mut Order,
+        gateway: Gateway,
+        news: &News,
+        now: Timestamp,
+    ) -> Result<Applied, PaymentError> {
+        let keys = &self.0.number_key;
+        match news {
+            News::Paid { number, evidence, order: of } => {
+                if of.as_ref() == Some(&order.id)
+                    && let Ok(number) = PaymentId::parse(number)
+                {
+                    // The store has lost it with its last commits: what the gateway did is not.
+                    order.recall_attempt(self.lost_request(order, gateway, number), now);
+                }
+                let Some(payment) = ours(order, gateway, number)? else { return Ok(Applied::NotYet) };
+                order.settle(&payment, evidence.clone(), keys, now)?;
+                order.finish_close(now, "payonce");
+            }
+            News::Refund { number, payment, refund } => {
+                return refund_told(order, gateway, (number, payment, refund), keys, now);
+            }
+            News::Other { .. } => {}
+        }
+        Ok(Applied::Yes)
     }
 
     async fn keep(
@@ -175,46 +208,35 @@ pub(super) enum Applied {
     ForPeople(&'static str),
 }
 
-/// Changes an order by verified news about it.
-pub(super) fn apply_news(
+fn refund_told(
     order: &mut Order,
     gateway: Gateway,
-    news: &News,
+    (number, payment, found): (&str, &str, &GatewayRefund),
     keys: &NumberKey,
     now: Timestamp,
 ) -> Result<Applied, PaymentError> {
-    match news {
-        News::Paid { number, evidence } => {
-            let Some(payment) = ours(order, gateway, number)? else { return Ok(Applied::NotYet) };
-            order.settle(&payment, evidence.clone(), keys, now)?;
-            order.finish_close(now, "payonce");
-        }
-        News::Refund { number, payment, refund: found } => {
-            let Some(payment) = ours(order, gateway, payment)? else { return Ok(Applied::NotYet) };
-            let id = RefundId::parse(number).unwrap_or_else(|_| keys.outside_refund(&payment, number));
-            if order.refund(&id).is_some() {
-                heard(order, &id, found, keys, now)?;
-                return Ok(Applied::Yes);
-            }
-            // Made in the gateway's console, or here before the store lost its last commits.
-            if order.payment(&payment).is_none_or(|p| p.evidence().is_none()) {
-                return Ok(Applied::NotYet);
-            }
-            match found.state {
-                GatewayRefundState::Succeeded { at } => {
-                    let at = domain::to_stored(at);
-                    if !order.refund_made_outside(&payment, id, number, found.amount, at, now) {
-                        return Ok(Applied::ForPeople("a refund made outside is more than is left of its payment"));
-                    }
-                }
-                GatewayRefundState::Abnormal => {
-                    return Ok(Applied::ForPeople("the payer's bank refused a refund made outside"));
-                }
-                // No money has moved.
-                GatewayRefundState::Processing | GatewayRefundState::Closed => {}
+    let Some(payment) = ours(order, gateway, payment)? else { return Ok(Applied::NotYet) };
+    let id = RefundId::parse(number).unwrap_or_else(|_| keys.outside_refund(&payment, number));
+    if order.refund(&id).is_some() {
+        heard(order, &id, found, keys, now)?;
+        return Ok(Applied::Yes);
+    }
+    // Made in the gateway's console, or here before the store lost its last commits.
+    if order.payment(&payment).is_none_or(|p| p.evidence().is_none()) {
+        return Ok(Applied::NotYet);
+    }
+    match found.state {
+        GatewayRefundState::Succeeded { at } => {
+            let at = domain::to_stored(at);
+            if !order.refund_made_outside(&payment, id, number, found.amount, at, now) {
+                return Ok(Applied::ForPeople("a refund made outside is more than is left of its payment"));
             }
         }
-        News::Other { .. } => {}
+        GatewayRefundState::Abnormal => {
+            return Ok(Applied::ForPeople("the payer's bank refused a refund made outside"));
+        }
+        // No money has moved.
+        GatewayRefundState::Processing | GatewayRefundState::Closed => {}
     }
     Ok(Applied::Yes)
 }

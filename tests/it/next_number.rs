@@ -106,7 +106,7 @@ async fn finished_by_somebody_else(desk: &Desk, key: &str, n: u32) {
     assert_eq!(desk.gateway.stands(&number(key, 0)), Some(GatewayPayment::Closed));
     // Whatever was paid under it is the order's.
     let evidence = desk.gateway.pay(&number(key, n));
-    desk.told(key, &News::Paid { number: number(key, n).to_string(), evidence }).await;
+    desk.told(key, &News::Paid { number: number(key, n).to_string(), evidence, order: None }).await;
     assert_eq!(desk.order(&outcome.order.id).await.status().name(), "PAID");
 }
 

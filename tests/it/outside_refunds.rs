@@ -13,7 +13,7 @@ async fn paid(desk: &Desk) -> (OrderId, PaymentId) {
     let payment = bought.payment.unwrap();
     let evidence = desk.gateway.pay(&payment);
     let id = format!("paid-{payment}");
-    desk.told(&id, &News::Paid { number: payment.to_string(), evidence }).await;
+    desk.told(&id, &News::Paid { number: payment.to_string(), evidence, order: None }).await;
     (bought.order.id.clone(), payment)
 }
 
@@ -59,7 +59,7 @@ async fn what_exceeds_the_payment_is_for_people(backend: Backend) {
     desk.told("console-2", &refunded(&desk, "50300000012027", &payment, 1_000)).await;
     assert_eq!(desk.order(&bought.order.id).await.refunds.len(), 0);
     let evidence = evidence(desk.payments.now(), 10_000);
-    desk.told("paid-late", &News::Paid { number: payment.to_string(), evidence }).await;
+    desk.told("paid-late", &News::Paid { number: payment.to_string(), evidence, order: None }).await;
     desk.payments.start();
     desk.advance(domain::Duration::seconds(11)).await;
     assert_eq!(desk.order(&bought.order.id).await.refunded().minor, 1_000);

@@ -79,6 +79,10 @@ on_stores_that_can_be_copied!(
     a_refund_that_was_lost_here_is_recorded_and_not_made_again,
     a_refund_that_was_lost_with_its_payment_gets_its_number_again,
     money_that_went_back_as_surplus_does_not_win,
+    a_repay_that_was_lost_is_not_forgotten_for_another_keys_attempt,
+    a_repay_that_was_lost_and_paid_is_not_refused_because_the_order_is_paid,
+    a_payment_that_nobody_asks_for_again_is_recorded_when_its_gateway_tells,
+    refunds_that_were_lost_are_not_refused_for_one_that_takes_all,
 );
 
 async fn an_unpaid_number_is_closed_and_the_operation_goes_on(backend: Backend) {
@@ -245,6 +249,148 @@ async fn money_that_went_back_as_surplus_does_not_win(backend: Backend) {
         let told = shop.order(&order).await;
         assert_eq!((&told["refunds"][0]["id"], &told["refunds"][0]["status"]), (&surplus, &json!("SUCCEEDED")));
         assert_eq!(shop.ledger().refunds.len(), 1);
+        shop.check_invariants().await;
+        shop.close().await;
+    }
+}
+
+/// Two keys, one after the other; the store forgets both, and the second comes first.
+async fn a_repay_that_was_lost_is_not_forgotten_for_another_keys_attempt(backend: Backend) {
+    let mut rewindable = Rewindable::new(backend).await;
+    let shop = rewindable.rewound().await;
+    let order = shop.create("alice", &Shop::key(), "MUG", 1, false).await.text("/createOrder/order/id");
+    let base = shop.database_url.clone();
+    shop.close().await;
+    rewindable.base = base;
+
+    let shop = rewindable.rewound().await;
+    let (first, second) = (Shop::key(), Shop::key());
+    let lost = shop.repay("alice", &first, &order).await.text("/repayOrder/payment/id");
+    shop.close().await;
+
+    let shop = rewindable.rewound().await;
+    let live = shop.repay("alice", &second, &order).await.text("/repayOrder/payment/id");
+    assert_ne!(live, lost);
+    let again = shop.repay("alice", &first, &order).await;
+    assert_eq!(again.at("/repayOrder/payment/id"), json!(lost), "{}", again.body);
+    assert_eq!(again.at("/repayOrder/payment/status"), "CLOSED");
+    assert!(shop.sandbox().pay(&lost).await.is_err(), "two can be paid");
+    assert_eq!(shop.repay("alice", &first, &order).await.at("/repayOrder/replayed"), true);
+    // A key that was never used gets the attempt that is open, as ever.
+    assert_eq!(shop.repay("alice", &Shop::key(), &order).await.at("/repayOrder/payment/id"), json!(live));
+    shop.payer_pays(&live).await;
+    assert_eq!(shop.order(&order).await["status"], "PAID");
+    shop.check_invariants().await;
+    shop.close().await;
+}
+
+/// The first was paid before the store forgot it, the second after: one of them goes back.
+async fn a_repay_that_was_lost_and_paid_is_not_refused_because_the_order_is_paid(backend: Backend) {
+    let mut rewindable = Rewindable::new(backend).await;
+    let shop = rewindable.rewound().await;
+    let order = shop.create("alice", &Shop::key(), "MUG", 1, false).await.text("/createOrder/order/id");
+    let base = shop.database_url.clone();
+    shop.close().await;
+    rewindable.base = base;
+
+    let shop = rewindable.rewound().await;
+    let first = Shop::key();
+    let lost = shop.repay("alice", &first, &order).await.text("/repayOrder/payment/id");
+    shop.payer_pays(&lost).await;
+    shop.close().await;
+
+    let shop = rewindable.rewound().await;
+    let live = shop.repay("alice", &Shop::key(), &order).await.text("/repayOrder/payment/id");
+    shop.payer_pays(&live).await;
+    let again = shop.repay("alice", &first, &order).await;
+    assert_eq!(again.at("/repayOrder/payment/id"), json!(lost), "{}", again.body);
+    assert_eq!(again.at("/repayOrder/payment/status"), "SUCCEEDED");
+    shop.advance(Duration::seconds(5)).await;
+    shop.advance(Duration::seconds(5)).await;
+    let told = shop.order(&order).await;
+    assert_eq!((&told["status"], &told["refunds"][0]["reason"]), (&json!("PAID"), &json!("SURPLUS")), "{told}");
+    let ledger = shop.ledger();
+    assert_eq!((ledger.charges.len(), ledger.refunds.len()), (2, 1));
+    assert_eq!(ledger.refunds[0].payment_number, lost);
+    assert_eq!(shop.repay("alice", &Shop::key(), &order).await.code(), "ORDER_ALREADY_PAID");
+    shop.check_invariants().await;
+    shop.close().await;
+}
+
+/// The payer still has the QR code, and the client does not come again.
+async fn a_payment_that_nobody_asks_for_again_is_recorded_when_its_gateway_tells(backend: Backend) {
+    for method in
+        [json!({"gateway": "ALIPAY", "product": "PRECREATE"}), json!({"gateway": "WECHAT_PAY", "product": "NATIVE"})]
+    {
+        let mut rewindable = Rewindable::new(backend).await;
+        let shop = rewindable.rewound().await;
+        let order = shop.create("alice", &Shop::key(), "MUG", 1, false).await.text("/createOrder/order/id");
+        let base = shop.database_url.clone();
+        shop.close().await;
+        rewindable.base = base;
+
+        let shop = rewindable.rewound().await;
+        let key = Shop::key();
+        let lost = shop.repay_with("alice", &key, &order, method.clone()).await.text("/repayOrder/payment/id");
+        shop.close().await;
+
+        let shop = rewindable.rewound().await;
+        shop.payer_pays(&lost).await;
+        let told = shop.order(&order).await;
+        assert_eq!((&told["status"], &told["payments"][0]["id"]), (&json!("PAID"), &json!(lost)), "{told}");
+        let again = shop.repay_with("alice", &key, &order, method).await;
+        assert_eq!(again.at("/repayOrder/payment/id"), json!(lost), "{}", again.body);
+        assert_eq!(shop.ledger().charges.len(), 1);
+        shop.check_invariants().await;
+        shop.close().await;
+    }
+}
+
+/// A part and then all that was left; the store forgets both, and the second comes first: all is more now.
+async fn refunds_that_were_lost_are_not_refused_for_one_that_takes_all(backend: Backend) {
+    for method in
+        [json!({"gateway": "ALIPAY", "product": "PRECREATE"}), json!({"gateway": "WECHAT_PAY", "product": "NATIVE"})]
+    {
+        let mut rewindable = Rewindable::new(backend).await;
+        let shop = rewindable.rewound().await;
+        let input = json!({"lines": [{"sku": "MUG", "quantity": 1}], "payment": method});
+        let bought = shop.create_with("alice", &Shop::key(), input).await;
+        let order = bought.text("/createOrder/order/id");
+        shop.payer_pays(&bought.text("/createOrder/payment/id")).await;
+        let base = shop.database_url.clone();
+        shop.close().await;
+        rewindable.base = base;
+
+        let shop = rewindable.rewound().await;
+        let (part, rest) = (Shop::key(), Shop::key());
+        // What is told of them is told to a shop that forgets it.
+        let one = shop.refund(&part, &order, Some(4_000)).await.text("/refundOrder/refund/id");
+        for _ in 0..4 {
+            shop.advance(Duration::seconds(20)).await;
+        }
+        let two = shop.refund(&rest, &order, None).await.text("/refundOrder/refund/id");
+        for _ in 0..4 {
+            shop.advance(Duration::seconds(20)).await;
+        }
+        assert_eq!(shop.ledger().refunds.len(), 2);
+        shop.close().await;
+
+        let shop = rewindable.rewound().await;
+        let all = shop.refund(&rest, &order, None).await;
+        assert_eq!(all.at("/refundOrder/refund/id"), json!(two), "{}", all.body);
+        let again = shop.refund(&part, &order, Some(4_000)).await;
+        assert_eq!(again.at("/refundOrder/refund/id"), json!(one), "{}", again.body);
+        for _ in 0..4 {
+            shop.advance(Duration::seconds(20)).await;
+        }
+        let told = shop.order(&order).await;
+        assert_eq!(told["status"], "REFUNDED", "{told}");
+        let amount = |id: &str| {
+            let refunds = told["refunds"].as_array().unwrap();
+            refunds.iter().find(|r| r["id"] == id).map(|r| r["amount"]["minor"].clone()).unwrap()
+        };
+        assert_eq!((amount(&one), amount(&two)), (json!("4000"), json!("6000")), "{told}");
+        assert_eq!(shop.ledger().refunds.len(), 2);
         shop.check_invariants().await;
         shop.close().await;
     }

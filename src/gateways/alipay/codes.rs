@@ -57,7 +57,7 @@ const TABLE: &[Row] = &[
     ("40004", "ACQ.SELLER_BALANCE_NOT_ENOUGH", &[Refund], Later),
     ("40004", "ACQ.REFUND_CHARGE_ERROR", &[Refund], Later),
     // Refunds: one number, two amounts; the earlier one may have succeeded.
-    ("40004", "ACQ.DISCORDANT_REPEAT_REQUEST", &[Refund], Unknown),
+    ("40004", "ACQ.DISCORDANT_REPEAT_REQUEST", &[Refund], Refused),
     // Refunds: the amount.
     ("40004", "ACQ.REFUND_AMT_NOT_EQUAL_TOTAL", &[Refund], Refused),
     ("40004", "ACQ.REASON_TRADE_REFUND_FEE_ERR", &[Refund], Refused),
@@ -202,7 +202,7 @@ mod tests {
         expect("40004", "TRADE_NOT_EXIST", &[]);
         expect("40004", "ACQ.SELLER_BALANCE_NOT_ENOUGH", &[(Refund, Later)]);
         expect("40004", "ACQ.REFUND_CHARGE_ERROR", &[(Refund, Later)]);
-        expect("40004", "ACQ.DISCORDANT_REPEAT_REQUEST", &[]);
+        expect("40004", "ACQ.DISCORDANT_REPEAT_REQUEST", &[(Refund, Refused)]);
         for (name, meaning) in [
             ("NO_BILL_DATA", Nothing),
             ("BILL_NOT_EXIST", Nothing),

@@ -11,6 +11,8 @@
 //! number), `gmt_refund` and `refund_fee`, which is the sum of all refunds of the trade. How much this
 //! refund was, it does not say. So it is kept and not acted on; the refund query decides.
 
+use domain::OrderId;
+
 use super::form::{self, Fields};
 use super::signature::Verifier;
 use super::translate::{evidence, is_paid};
@@ -90,6 +92,7 @@ fn news(fields: &Fields) -> Result<News, &'static str> {
     Ok(News::Paid {
         number: said(fields, "out_trade_no").ok_or("no out_trade_no")?.to_owned(),
         evidence: evidence(said(fields, "trade_no"), total_amount, said(fields, "gmt_payment"))?,
+        order: said(fields, "passback_params").and_then(|order| OrderId::parse(order).ok()),
     })
 }
 
@@ -150,7 +153,7 @@ mod tests {
             assert_eq!(notification.facts, params);
             let other = |what: &str| News::Other { what: what.to_owned() };
             match (text(&case["id"]), notification.news) {
-                ("trade_success" | "trade_finished", News::Paid { number, evidence }) => {
+                ("trade_success" | "trade_finished", News::Paid { number, evidence, .. }) => {
                     assert_eq!(number, "T20260101000000001");
                     assert_eq!(evidence.transaction_id, "2026010122001470780000000001");
                     assert_eq!(evidence.amount.to_string(), "100.00 CNY");

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use domain::Timestamp;
+use domain::{OrderId, Timestamp};
 use http::HeaderMap;
 use serde_json::Value;
 
@@ -106,7 +106,8 @@ fn news(event_type: &str, text: &[u8]) -> Result<News, &'static str> {
             if !is_paid(&trade.trade_state) {
                 return Err("the event says paid, the payment does not");
             }
-            Ok(News::Paid { evidence: evidence(&trade)?, number: trade.out_trade_no })
+            let order = trade.attach.as_deref().and_then(|attach| OrderId::parse(attach).ok());
+            Ok(News::Paid { evidence: evidence(&trade)?, number: trade.out_trade_no, order })
         }
         "REFUND.SUCCESS" => refunded(text, "SUCCESS"),
         "REFUND.ABNORMAL" => refunded(text, "ABNORMAL"),
@@ -196,7 +197,7 @@ mod tests {
             let body: Value = serde_json::from_str(text(&case["body"])).unwrap();
             assert_eq!(notification.id, text(&body["id"]));
             match (text(&case["id"]), notification.news) {
-                ("payment_success" | "payment_success_public_key_mode", News::Paid { number, evidence }) => {
+                ("payment_success" | "payment_success_public_key_mode", News::Paid { number, evidence, .. }) => {
                     assert_eq!(number, "1217752501201407033233368018");
                     assert_eq!(evidence.transaction_id, "4200000000202601011234567890");
                     assert_eq!(evidence.amount.to_string(), "1.00 CNY");

@@ -91,6 +91,8 @@ pub(super) struct Trade {
     pub transaction_id: Option<String>,
     pub trade_state: String,
     pub trade_state_desc: Option<String>,
+    /// What we said when it was opened.
+    pub attach: Option<String>,
     pub success_time: Option<String>,
     pub amount: Option<TradeAmount>,
 }

@@ -35,7 +35,10 @@ async fn a_payment_is_told_with_the_evidence_that_a_question_finds(provider: Pro
         let calls = provider.sandbox.calls().len();
         let notification = provider.reads(notice).unwrap();
         assert_eq!(provider.sandbox.calls().len(), calls, "{product:?}: reading asks nobody");
-        let News::Paid { number, evidence } = notification.news else { panic!("{product:?}: {:?}", notification.news) };
+        let News::Paid { number, evidence, order } = notification.news else {
+            panic!("{product:?}: {:?}", notification.news)
+        };
+        assert_eq!(order, Some(payment.order.clone()), "{product:?}");
         assert_eq!((number.as_str(), evidence.amount), (payment.number.as_str(), yuan(9_999)), "{product:?}");
         assert_eq!(provider.finds(&payment.number).await, Some(GatewayPayment::Paid(evidence)), "{product:?}");
         assert!(!notification.id.is_empty() && notification.facts.is_object(), "{product:?}");

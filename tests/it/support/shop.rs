@@ -166,10 +166,15 @@ impl Shop {
     }
 
     pub async fn repay(&self, sub: &str, key: &str, order: &str) -> Answer {
+        self.repay_with(sub, key, order, json!({"gateway": "WECHAT_PAY", "product": "NATIVE"})).await
+    }
+
+    /// repayOrder with a payment method of one's own.
+    pub async fn repay_with(&self, sub: &str, key: &str, order: &str, method: Value) -> Answer {
         let document = format!(
             "mutation($key: IdempotencyKey!, $input: RepayOrderInput!) {{ repayOrder(idempotencyKey: $key, input: $input) {{ replayed order {{ {ORDER} }} payment {{ {PAYMENT} }} }} }}"
         );
-        let input = json!({"orderId": order, "payment": {"gateway": "WECHAT_PAY", "product": "NATIVE"}});
+        let input = json!({"orderId": order, "payment": method});
         self.ask(&self.token(sub, "customer"), &document, json!({"key": key, "input": input})).await
     }
 

@@ -16,11 +16,12 @@ async fn a_no_is_refused_and_a_not_yet_is_later() {
         let outcome = provider.connector().refund(&refund_request()).await;
         assert!(matches!(outcome, Err(GatewayError::Later(refusal)) if refusal.code == sub_code));
     }
-    for (code, sub_code) in [("20000", "aop.ACQ.SYSTEM_ERROR"), ("40004", "ACQ.DISCORDANT_REPEAT_REQUEST")] {
-        let provider = Provider::refuses(code, sub_code).await;
-        assert_eq!(unknown(provider.connector().refund(&refund_request()).await), format!("{code} {sub_code}"));
-        assert_eq!(provider.asked(), 1);
-    }
+    let discordant = Provider::refuses("40004", "ACQ.DISCORDANT_REPEAT_REQUEST").await;
+    let outcome = discordant.connector().refund(&refund_request()).await;
+    assert!(matches!(outcome, Err(GatewayError::Refused(refusal)) if refusal.number_is_used()));
+    let broken = Provider::refuses("20000", "aop.ACQ.SYSTEM_ERROR").await;
+    assert_eq!(unknown(broken.connector().refund(&refund_request()).await), "20000 aop.ACQ.SYSTEM_ERROR");
+    assert_eq!(broken.asked(), 1);
 }
 
 #[tokio::test]

@@ -5,20 +5,20 @@ use domain::{Order, OrderId, PaymentId, PaymentStatus};
 use super::next_number::Running;
 use super::ports::{Closed, GatewayError, GatewayPayment, GatewayRefund, Opened};
 use super::{PaymentError, Payments};
-use crate::store::Lease;
+use crate::store::{ClaimState, Lease};
 
 impl Payments {
     /// Asks the gateway for the first time to open an attempt, and records what we learned and nothing more;
-    /// returns the attempt that the operation came to. There is no error: what could not be recorded is found
-    /// again by the scheduler.
-    pub(super) async fn ask(&self, running: Running<'_>, order: &OrderId, payment: PaymentId) -> PaymentId {
+    /// returns the attempt that the operation came to. `None`: that is not known yet, for the answer could not be
+    /// recorded or another has taken over, and whoever goes on may come to its next number.
+    pub(super) async fn ask(&self, running: Running<'_>, order: &OrderId, payment: PaymentId) -> Option<PaymentId> {
         match self.open_at_gateway(Some(running), order, &payment, Sending::First).await {
-            Ok(came_to) => came_to,
+            Ok(came_to) => Some(came_to),
             Err(e) => {
                 tracing::warn!(%order, %payment, error = %e, "the answer is not recorded; the scheduler goes on with it");
                 let operation = running.operation;
-                let claim = self.0.store.claim_of(&operation.subject, operation.key.as_str()).await;
-                claim.ok().flatten().and_then(|claim| claim.payment).unwrap_or(payment)
+                let claim = self.0.store.claim_of(&operation.subject, operation.key.as_str()).await.ok().flatten();
+                claim.filter(|claim| claim.state == ClaimState::Done)?.payment
             }
         }
     }

@@ -87,7 +87,8 @@ impl Payments {
         let payment = match payment {
             Some(payment) => {
                 let running = Running { lease: &lease, operation: &operation };
-                Some(self.ask(running, &order.id, payment).await)
+                let Some(came_to) = self.ask(running, &order.id, payment).await else { return Ok(Worked::Taken) };
+                Some(came_to)
             }
             None => None,
         };

@@ -176,7 +176,12 @@ impl Payments {
         }
         for gateway in domain::Gateway::ALL {
             let refund = self.0.number_key.refund(operation, gateway, 0);
-            if let Some(order) = self.0.store.order_of_refund(refund.as_str()).await? {
+            if let Some(of) = self.0.store.order_of_refund(refund.as_str()).await? {
+                if of == order.id {
+                    // Heard of from the gateway since the order was read.
+                    return Err(StoreError::Conflict.into());
+                }
+                let order = of;
                 return Err(PaymentError::KeyExpired { order: Some(order), payment: None, refund: Some(refund) });
             }
         }

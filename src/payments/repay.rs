@@ -73,7 +73,9 @@ impl Payments {
         if !reused {
             self.tell(&order);
             // From here on there is no error: whatever the gateway says, the payment's state tells it.
-            payment = self.ask(Running { lease: &lease, operation }, &order.id, payment).await;
+            let came_to = self.ask(Running { lease: &lease, operation }, &order.id, payment).await;
+            let Some(came_to) = came_to else { return Ok(Worked::Taken) };
+            payment = came_to;
         }
         Ok(Worked::New { order: order.id, payment: Some(payment), refund: None })
     }
@@ -153,31 +155,48 @@ impl Payments {
     async fn recall(&self, operation: &Operation, request: &OpenPayment) -> Result<Option<Worked>, PaymentError> {
         let gateway = self.gateway(request.gateway)?;
         let id = &request.order;
+        let mut closed = None;
         for n in 0..domain::MAX_ATTEMPTS as u32 {
             let number = self.0.number_key.payment(operation, request.gateway, n);
             match gateway.find(&number).await {
-                // It has gone on with its next number then.
-                Ok(Some(GatewayPayment::Closed)) => continue,
-                Ok(Some(_)) => {}
+                // It may have gone on with its next number then.
+                Ok(Some(GatewayPayment::Closed)) => {
+                    closed = Some(number);
+                    continue;
+                }
+                Ok(Some(_)) => return self.recall_as(operation, request, number).await.map(Some),
                 Ok(None) => break,
                 Err(e) => {
                     tracing::info!(order = %id, payment = %number, error = %e, "not known whether it was opened before");
                     break;
                 }
             }
-            tracing::warn!(order = %id, payment = %number, "the gateway knows a payment that was lost here");
-            let request = OpenPayment { number: number.clone(), ..request.clone() };
-            self.change(id, None, |order, now| {
-                order.recall_attempt(request.clone(), now);
-                Ok(())
-            })
-            .await?;
-            if let Err(e) = self.resolve_payment(None, id, &number).await {
-                tracing::warn!(order = %id, payment = %number, error = %e, "recorded; the scheduler goes on with it");
-            }
-            return self.claim_recalled(operation, id, number).await.map(Some);
         }
-        Ok(None)
+        match closed {
+            Some(number) => self.recall_as(operation, request, number).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Records a payment that the store has lost under its number, does what follows, and claims the key for it.
+    async fn recall_as(
+        &self,
+        operation: &Operation,
+        request: &OpenPayment,
+        number: PaymentId,
+    ) -> Result<Worked, PaymentError> {
+        let id = &request.order;
+        tracing::warn!(order = %id, payment = %number, "the gateway knows a payment that was lost here");
+        let request = OpenPayment { number: number.clone(), ..request.clone() };
+        self.change(id, None, |order, now| {
+            order.recall_attempt(request.clone(), now);
+            Ok(())
+        })
+        .await?;
+        if let Err(e) = self.resolve_payment(None, id, &number).await {
+            tracing::warn!(order = %id, payment = %number, error = %e, "recorded; the scheduler goes on with it");
+        }
+        self.claim_recalled(operation, id, number).await
     }
 
     /// Claims the key for a payment that is there.

@@ -9,8 +9,9 @@ use super::{PaymentError, Payments};
 
 /// Work at the same time. What waits on a slow gateway does not hold up the rest.
 const AT_ONCE: usize = 48;
-/// Operations whose holder died have places of their own.
-const ORPHANS_AT_ONCE: usize = 8;
+/// Operations whose holder died have places of their own: so many that a process which comes back to hundreds of them,
+/// with a gateway that does not answer, has gone on with each in time.
+const ORPHANS_AT_ONCE: usize = 64;
 /// What a worker took and did not finish is due again after this.
 const AGAIN_AFTER: domain::Duration = domain::Duration::seconds(40);
 

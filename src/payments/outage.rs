@@ -9,11 +9,11 @@ use domain::{Date, Duration, OpenPayment, PaymentId, RefundId, Timestamp};
 use http::HeaderMap;
 use tokio::sync::Notify;
 
+use super::pace::Pace;
 use super::ports::{
     BillStream, Closed, Gateway, GatewayError, GatewayPayment, GatewayRefund, Gateways, Notification,
     NotificationError, Opened, RefundRequest,
 };
-use super::pace::Pace;
 use super::resolve::ASK_PAUSE;
 use super::{PaymentError, Payments};
 

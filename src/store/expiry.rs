@@ -21,12 +21,7 @@ pub(super) fn expired(now: Timestamp) -> Condition {
 impl Tx {
     /// Takes hold of expired orders that have no live attempt, at most `limit`, those that are due first. What another
     /// transaction holds is left to it. One that cannot be read is looked at again at `again_at`.
-    pub async fn hold_expired(
-        &self,
-        now: Timestamp,
-        again_at: Timestamp,
-        limit: u64,
-    ) -> Result<Vec<Held>, StoreError> {
+    pub async fn hold_expired(&self, now: Timestamp, again_at: Timestamp, limit: u64) -> Result<Vec<Held>, StoreError> {
         let rows = order::Entity::find()
             .filter(order::Column::NextAt.lte(now))
             .filter(expired(now))

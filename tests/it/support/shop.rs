@@ -165,11 +165,16 @@ impl Shop {
         (order, payment)
     }
 
+    /// repayOrder by WeChat Pay Native.
     pub async fn repay(&self, sub: &str, key: &str, order: &str) -> Answer {
+        self.repay_by(sub, key, order, json!({"gateway": "WECHAT_PAY", "product": "NATIVE"})).await
+    }
+
+    pub async fn repay_by(&self, sub: &str, key: &str, order: &str, method: Value) -> Answer {
         let document = format!(
             "mutation($key: IdempotencyKey!, $input: RepayOrderInput!) {{ repayOrder(idempotencyKey: $key, input: $input) {{ replayed order {{ {ORDER} }} payment {{ {PAYMENT} }} }} }}"
         );
-        let input = json!({"orderId": order, "payment": {"gateway": "WECHAT_PAY", "product": "NATIVE"}});
+        let input = json!({"orderId": order, "payment": method});
         self.ask(&self.token(sub, "customer"), &document, json!({"key": key, "input": input})).await
     }
 

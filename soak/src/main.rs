@@ -60,6 +60,9 @@ struct Arguments {
     /// How long each of them.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// The races alone, so many of each.
+    #[arg(long, value_name = "TIMES")]
+    races: Option<usize>,
     /// Measures this instead of breaking anything.
     #[arg(long, value_enum)]
     bench: Option<Bench>,
@@ -142,7 +145,9 @@ async fn run(arguments: &Arguments) -> Result<bool> {
         .seed
         .unwrap_or_else(|| if arguments.time.is_some() { clock_now().timestamp_micros() as u64 } else { 1 });
     println!("seed {seed}, on {}", backends.iter().map(|b| b.name()).collect::<Vec<_>>().join(", "));
-    let report = if arguments.faults.is_empty() {
+    let report = if let Some(times) = arguments.races {
+        plan::races_alone(&machines, backends, seed, times).await
+    } else if arguments.faults.is_empty() {
         plan::everything(&machines, backends, seed, arguments.time).await
     } else {
         plan::one(&machines, backends, &arguments.faults, seed, Duration::from_secs(arguments.seconds)).await

@@ -38,6 +38,16 @@ pub async fn one(
     report.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The races alone, on each of these databases.
+pub async fn races_alone(machines: &Arc<Machines>, backends: &[Backend], seed: u64, times: usize) -> Report {
+    let report = Mutex::new(Report::default());
+    for &backend in backends {
+        let (figures, outcome) = races(machines, backend, seed, times).await;
+        tell(&report, "races", backend, figures, &outcome);
+    }
+    report.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// The storms and races first, alone, because they are measured; then every lane, until the time is over or, without one,
 /// once through.
 pub async fn everything(machines: &Arc<Machines>, backends: &[Backend], seed: u64, time: Option<Duration>) -> Report {

@@ -246,7 +246,10 @@ async fn ended(
             }
             return Ok(Figure {
                 what: format!("{} races of {}", orders.len(), race.name()),
-                result: format!("{paid} paid, {unpaid} not; {returned} payments came back; {:.0} s", took.as_secs_f64()),
+                result: format!(
+                    "{paid} paid, {unpaid} not; {returned} payments came back; {:.0} s",
+                    took.as_secs_f64()
+                ),
             });
         }
         tokio::time::sleep(Duration::from_millis(500)).await;

@@ -113,7 +113,7 @@ impl Payments {
         // Those that gave way to another attempt first: the order closes with its live one.
         let live = order.attempt().map(|a| &a.id);
         for other in order.payments.iter().filter(|p| p.is_open() && live != Some(&p.id)) {
-            self.payment_due(&other.id).await?;
+            self.resolve_payment(None, id, &other.id).await?;
         }
         if let Some(live) = live {
             self.resolve_payment(None, id, live).await?;

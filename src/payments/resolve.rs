@@ -66,7 +66,7 @@ impl Payments {
         }
     }
 
-    pub(super) async fn payment_due(&self, payment: &PaymentId) -> Result<(), PaymentError> {
+    async fn payment_due(&self, payment: &PaymentId) -> Result<(), PaymentError> {
         let Some(order) = self.0.store.order_of_payment(payment.as_str()).await? else { return Ok(()) };
         if !self.0.store.may_ask(payment.as_str(), self.now(), ASK_PAUSE).await? {
             return Ok(());

@@ -38,6 +38,7 @@ async fn repay_closes_the_earlier_attempt_before_it_opens_another(backend: Backe
         let asked = [(Call::Find, &earlier), (Call::Close, &earlier), (Call::Open, &next)];
         assert_eq!(calls, asked.map(|(call, number)| (call, Some(number.clone()))), "{method}");
         assert!(shop.sandbox().pay(&earlier).await.is_err(), "{method}: the earlier one can still be paid");
+        shop.scanned(&next).await;
         earlier = next;
     }
     // The last one lives as long as its order, not longer.

@@ -9,7 +9,7 @@ use entity::{order, payment, refund};
 use futures_util::future::join;
 use futures_util::{StreamExt, stream};
 use sandbox::{Call, Fault, FaultKind};
-use sea_orm::{Database, EntityTrait};
+use sea_orm::{Database, EntityTrait, QueryOrder};
 use serde_json::json;
 
 use crate::support::{Answer, Backend, Shop};
@@ -51,14 +51,9 @@ impl Chance {
         z ^ (z >> 31)
     }
 
-    fn below_ms(&mut self, ms: u64) -> Duration {
-        Duration::from_micros(self.next() % (ms * 1_000))
-    }
-
-    /// Two heads starts, one of them none.
-    fn heads(&mut self, ms: u64) -> [Duration; 2] {
-        let ahead = self.below_ms(ms);
-        if self.next().is_multiple_of(2) { [ahead, Duration::ZERO] } else { [Duration::ZERO, ahead] }
+    /// Less than this.
+    fn within(&mut self, most: Duration) -> Duration {
+        Duration::from_micros(self.next() % most.as_micros() as u64)
     }
 }
 
@@ -85,7 +80,13 @@ impl End {
 
 /// So many orders with an open payment, TEA by WeChat Pay Native.
 async fn open_orders(shop: &Shop, times: usize) -> Vec<(String, String)> {
-    stream::iter(0..times).map(|_| shop.open_order("TEA")).buffer_unordered(AT_ONCE).collect().await
+    stream::iter(0..times).map(|_| open_order(shop)).buffer_unordered(AT_ONCE).collect().await
+}
+
+async fn open_order(shop: &Shop) -> (String, String) {
+    let key = Shop::key();
+    let opened = insist(async || shop.create("alice", &key, "TEA", 1, true).await).await;
+    (opened.text("/createOrder/order/id"), opened.text("/createOrder/payment/id"))
 }
 
 /// The payer's finger on the cashier page; whether the gateway took the money.
@@ -93,6 +94,28 @@ async fn pay(shop: &Shop, payment: &str) -> bool {
     let cashier = format!("{}/cashier/{payment}/pay", shop.sandbox().url());
     shop.http().post(cashier).send().await.unwrap();
     shop.ledger().charges.iter().any(|c| c.number == payment)
+}
+
+async fn repay(shop: &Shop, order: &str, alipay: bool) -> Answer {
+    let key = Shop::key();
+    let method = if alipay {
+        json!({"gateway": "ALIPAY", "product": "PRECREATE"})
+    } else {
+        json!({"gateway": "WECHAT_PAY", "product": "H5", "returnUrl": "https://shop.example/"})
+    };
+    insist(async || shop.repay_by("alice", &key, order, method.clone()).await).await
+}
+
+async fn cancel(shop: &Shop, order: &str) -> Answer {
+    let key = Shop::key();
+    insist(async || shop.cancel("alice", &key, order).await).await
+}
+
+/// How long it takes with nobody else at work: the payer comes anywhere within a few times that.
+async fn takes(act: impl Future<Output = Answer>) -> Duration {
+    let since = std::time::Instant::now();
+    act.await;
+    since.elapsed()
 }
 
 /// What may be sent again is sent again with the same key, as a client would.
@@ -120,7 +143,7 @@ async fn ends(shop: &Shop) -> HashMap<String, End> {
         .into_iter()
         .map(|order| (order.seq, End { order, payments: vec![], refunds: vec![], charged: 0 }))
         .collect();
-    for payment in payment::Entity::find().all(&db).await.unwrap() {
+    for payment in payment::Entity::find().order_by_asc(payment::Column::Seq).all(&db).await.unwrap() {
         let end = ends.get_mut(&payment.order_seq).unwrap();
         end.charged += charges.iter().filter(|c| c.number == payment.id).count();
         end.payments.push(payment);
@@ -141,8 +164,10 @@ async fn repay_against_payment(backend: Backend) {
     let shop = Shop::open(backend).await;
     let mut chance = Chance(1);
     let orders = open_orders(&shop, TIMES).await;
+    let (order, _) = open_order(&shop).await;
+    let alone = takes(repay(&shop, &order, true)).await;
     let raced = orders.iter().map(|(order, first)| {
-        let [payer, client] = chance.heads(40);
+        let payer = chance.within(6 * alone);
         let alipay = chance.next().is_multiple_of(2);
         let shop = &shop;
         async move {
@@ -150,17 +175,7 @@ async fn repay_against_payment(backend: Backend) {
                 tokio::time::sleep(payer).await;
                 pay(shop, first).await
             };
-            let repaid = async {
-                tokio::time::sleep(client).await;
-                let key = Shop::key();
-                let method = if alipay {
-                    json!({"gateway": "ALIPAY", "product": "PRECREATE"})
-                } else {
-                    json!({"gateway": "WECHAT_PAY", "product": "H5", "returnUrl": "https://shop.example/"})
-                };
-                insist(async || shop.repay_by("alice", &key, order, method.clone()).await).await
-            };
-            let (paid, repaid) = join(paid, repaid).await;
+            let (paid, repaid) = join(paid, repay(shop, order, alipay)).await;
             (order, paid, repaid)
         }
     });
@@ -185,24 +200,21 @@ async fn cancel_against_payment(backend: Backend) {
     let shop = Shop::open(backend).await;
     let mut chance = Chance(2);
     let orders = open_orders(&shop, TIMES).await;
+    let (order, _) = open_order(&shop).await;
+    let alone = takes(cancel(&shop, &order)).await;
     // Some payers can pay what is closed.
     for (_, payment) in orders.iter().filter(|_| chance.next().is_multiple_of(4)) {
         shop.sandbox().fault(Fault::new(Call::Pay, FaultKind::AlthoughClosed).unwrap().number(payment));
     }
     let raced = orders.iter().map(|(order, payment)| {
-        let [payer, client] = chance.heads(30);
+        let payer = chance.within(6 * alone);
         let shop = &shop;
         async move {
             let paid = async {
                 tokio::time::sleep(payer).await;
                 pay(shop, payment).await
             };
-            let cancelled = async {
-                tokio::time::sleep(client).await;
-                let key = Shop::key();
-                insist(async || shop.cancel("alice", &key, order).await).await
-            };
-            let (paid, cancelled) = join(paid, cancelled).await;
+            let (paid, cancelled) = join(paid, cancel(shop, order)).await;
             (order, paid, cancelled)
         }
     });
@@ -236,7 +248,7 @@ async fn expiry_against_payment(backend: Backend) {
             shop.sandbox().fault(Fault::new(Call::Pay, FaultKind::AlthoughClosed).unwrap().number(payment));
         }
         let payers = orders.iter().map(|(order, payment)| {
-            let head = chance.below_ms(400);
+            let head = chance.within(Duration::from_millis(400));
             let shop = &shop;
             async move {
                 tokio::time::sleep(head).await;
@@ -278,16 +290,16 @@ async fn a_question_against_a_notification(backend: Backend) {
     let mut chance = Chance(4);
     let orders = open_orders(&shop, TIMES).await;
     let raced = orders.iter().map(|(order, payment)| {
-        let [payer, client] = chance.heads(10);
+        let heads = [chance.within(Duration::from_millis(10)), chance.within(Duration::from_millis(10))];
         let shop = &shop;
         async move {
             let paid = async {
-                tokio::time::sleep(payer).await;
+                tokio::time::sleep(heads[0]).await;
                 pay(shop, payment).await
             };
             let asked = async {
-                tokio::time::sleep(client).await;
-                shop.sync("alice", order).await.text("/syncOrder/status")
+                tokio::time::sleep(heads[1]).await;
+                insist(async || shop.sync("alice", order).await).await.text("/syncOrder/status")
             };
             let (paid, status) = join(paid, asked).await;
             assert!(paid && ["PAYING", "PAID"].contains(&status.as_str()), "{status}");
@@ -312,18 +324,15 @@ async fn both_gateways_paid(backend: Backend) {
     }
     let alipay = json!({"gateway": "ALIPAY", "product": "PRECREATE"});
     let keys: Vec<String> = orders.iter().map(|_| Shop::key()).collect();
-    let repay_all = || {
-        let repaid =
-            orders.iter().zip(&keys).map(|((order, _), key)| shop.repay_by("alice", key, order, alipay.clone()));
-        stream::iter(repaid).buffered(AT_ONCE).collect::<Vec<Answer>>()
-    };
-    for early in repay_all().await {
-        assert_eq!(early.code(), "PAYMENT_IN_PROGRESS", "{}", early.body);
-    }
+    let repay = |n: usize| shop.repay_by("alice", &keys[n], &orders[n].0, alipay.clone());
+    let early: Vec<Answer> = stream::iter(0..TIMES).map(repay).buffered(AT_ONCE).collect().await;
+    assert!(early.iter().all(|a| a.extension("retrySameKey") == true), "{early:?}");
     shop.advance(Turn::seconds(10)).await;
-    let seconds: Vec<String> = repay_all().await.iter().map(|a| a.text("/repayOrder/payment/id")).collect();
+    let insisting = stream::iter(0..TIMES).map(|n| insist(async move || repay(n).await));
+    let seconds: Vec<Answer> = insisting.buffered(AT_ONCE).collect().await;
+    let seconds: Vec<String> = seconds.iter().map(|a| a.text("/repayOrder/payment/id")).collect();
     let raced = orders.iter().zip(&seconds).map(|((_, first), second)| {
-        let heads = chance.heads(20);
+        let heads = [chance.within(Duration::from_millis(20)), chance.within(Duration::from_millis(20))];
         let shop = &shop;
         async move {
             let [one, other] = [(first, heads[0]), (second, heads[1])].map(async |(payment, head)| {

@@ -35,10 +35,12 @@ async fn gave_way(shop: &Shop) -> (String, String, String) {
     shop.advance(Duration::seconds(10)).await;
     let second = by_alipay(shop, &key, &order).await;
     assert_eq!(second.at("/repayOrder/payment/status"), "PENDING", "{}", second.body);
-    (order, first, second.text("/repayOrder/payment/id"))
+    let second = second.text("/repayOrder/payment/id");
+    shop.scanned(&second).await;
+    (order, first, second)
 }
 
-/// The payer scans the code and pays, and what comes of it is done.
+/// The payer pays, and what comes of it is done.
 async fn pay(shop: &Shop, payment: &str) {
     shop.sandbox().pay(payment).await.unwrap();
     shop.sandbox().settled().await;

@@ -216,6 +216,12 @@ impl Shop {
         Watcher::join(self, sub, order).await
     }
 
+    /// The payer is at the cashier, and has not paid yet: only then does Alipay know the payment.
+    pub async fn scanned(&self, payment: &str) {
+        let page = self.http.get(format!("{}/cashier/{payment}", self.sandbox().url())).send().await.unwrap();
+        assert_eq!(page.status(), 200);
+    }
+
     /// The payer pays on the cashier page, and the notification arrives.
     pub async fn payer_pays(&self, payment: &str) {
         let cashier = format!("{}/cashier/{payment}/pay", self.sandbox().url());

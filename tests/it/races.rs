@@ -9,7 +9,7 @@ use entity::{order, payment, refund};
 use futures_util::future::join;
 use futures_util::{StreamExt, stream};
 use sandbox::{Call, Fault, FaultKind};
-use sea_orm::{Database, EntityTrait, QueryOrder};
+use sea_orm::{ConnectionTrait, Database, EntityTrait, QueryOrder, Statement};
 use serde_json::json;
 
 use crate::support::{Answer, Backend, Shop};
@@ -130,14 +130,25 @@ async fn insist(mut ask: impl AsyncFnMut() -> Answer) -> Answer {
     panic!("never answered")
 }
 
+const UNDECIDED: &str = "SELECT (SELECT COUNT(*) FROM payments WHERE status IN ('CREATED', 'UNKNOWN')) \
+    + (SELECT COUNT(*) FROM refunds WHERE status IN ('REQUESTED', 'PROCESSING', 'UNKNOWN')) \
+    + (SELECT COUNT(*) FROM orders WHERE closing IS NOT NULL) AS undecided, \
+    (SELECT COUNT(*) FROM payments WHERE status = 'SUCCEEDED') AS paid";
+
 /// Everything has come to rest, and the gateways and the store agree.
 async fn ends(shop: &Shop) -> HashMap<String, End> {
-    for _ in 0..5 {
+    let db = Database::connect(&shop.database_url).await.unwrap();
+    for _ in 0..20 {
         shop.advance(Turn::seconds(15)).await;
+        let row =
+            db.query_one_raw(Statement::from_string(db.get_database_backend(), UNDECIDED)).await.unwrap().unwrap();
+        let (undecided, paid): (i64, i64) = (row.try_get("", "undecided").unwrap(), row.try_get("", "paid").unwrap());
+        if undecided == 0 && paid == shop.ledger().charges.len() as i64 {
+            break;
+        }
     }
     shop.check_invariants().await;
     let charges = shop.ledger().charges;
-    let db = Database::connect(&shop.database_url).await.unwrap();
     let orders = order::Entity::find().all(&db).await.unwrap();
     let mut ends: HashMap<i64, End> = orders
         .into_iter()

@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use crate::{CloseReason, EventType, Order, OrderState, OrderStatus, PaymentId, RuleError, Timestamp};
+use crate::{CloseReason, EventType, Order, OrderState, OrderStatus, Payment, PaymentId, RuleError, Timestamp};
 
 impl Order {
     /// Records that the order is to be closed, before any gateway is asked. An order with nothing open
-    /// is closed at once; else the caller closes the attempt and calls [`Order::finish_close`].
+    /// is closed at once; else the caller asks about what is open, closes it and calls [`Order::finish_close`].
     ///
     /// A second call while one is under way changes nothing: the first reason stands. `words` are the
     /// caller's own, for the history.
@@ -28,12 +28,15 @@ impl Order {
         if self.has_mismatch() {
             return Err(RuleError::Mismatched);
         }
-        if self.closing.is_none() && self.attempt().is_some() {
-            self.closing = Some(reason);
-            self.note_event(EventType::OrderClosing, json!({"reason": reason.name(), "words": words}), actor);
-        }
-        if let Some(attempt) = self.attempt().map(|p| p.id.clone()) {
-            self.begin_attempt_close(&attempt)?;
+        if self.payments.iter().any(Payment::is_open) {
+            if self.closing.is_none() {
+                self.closing = Some(reason);
+                self.note_event(EventType::OrderClosing, json!({"reason": reason.name(), "words": words}), actor);
+            }
+            // Without a live attempt, the others are being closed already.
+            if let Some(attempt) = self.attempt().map(|p| p.id.clone()) {
+                self.begin_attempt_close(&attempt)?;
+            }
             self.next_at = Some(look_at);
             return Ok(());
         }
@@ -41,8 +44,8 @@ impl Order {
         Ok(())
     }
 
-    /// Closes the order once no attempt is open any more. Changes nothing while one is, or when the
-    /// order was paid meanwhile.
+    /// Closes the order once its live attempt is over. Changes nothing while one is live, or when the order was paid
+    /// meanwhile. An attempt that gave way to another one has been asked about; it does not hold the order up.
     pub fn finish_close(&mut self, now: Timestamp, actor: &str) {
         let Some(reason) = self.closing else { return };
         if self.state == OrderState::PendingPayment {

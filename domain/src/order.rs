@@ -331,7 +331,9 @@ impl Order {
         Ok(())
     }
 
-    /// Records an attempt before the gateway is asked. The earlier one must be over.
+    /// Records an attempt before the gateway is asked. The earlier ones must be over. Only one whose gateway gives no
+    /// answer need not be ([`Payment::gives_way`]): an attempt at another gateway takes its place, and should both be
+    /// paid, the second is surplus. At its own gateway it stands in the way until it is decided.
     pub fn begin_attempt(
         &mut self,
         request: OpenPayment,
@@ -339,14 +341,20 @@ impl Order {
         look_at: Timestamp,
         actor: &str,
     ) -> Result<(), RuleError> {
-        if self.attempt().is_some() {
+        let there = |p: &Payment| p.is_open() && p.gateway() == request.gateway;
+        let earlier = self.attempt().map(|p| (p.id.clone(), p.gives_way(now)));
+        if self.payments.iter().any(there) || earlier.as_ref().is_some_and(|(_, gives_way)| !gives_way) {
             return Err(RuleError::AttemptOpen);
         }
         if request.amount != self.total {
             return Err(RuleError::AmountOutOfRange);
         }
         let id = request.number.clone();
-        let facts = json!({"payment": id, "gateway": request.gateway, "product": request.product});
+        let mut facts = json!({"payment": id, "gateway": request.gateway, "product": request.product});
+        if let Some((earlier, _)) = earlier {
+            facts["instead_of"] = json!(earlier);
+            self.payment_mut(&earlier)?.give_way(now);
+        }
         self.payments.push(Payment::new(request, now, look_at));
         self.state = OrderState::Paying { attempt: id };
         self.note_event(EventType::PaymentCreated, facts, actor);
@@ -378,6 +386,20 @@ impl Order {
         self.asked(id, now);
         if created {
             self.set_payment(id, PaymentState::Unknown, now, EventType::PaymentUnknown);
+        }
+    }
+
+    /// The gateway could not be asked about a payment. `sent`: what was asked of it may have happened, and what we
+    /// know is what [`Order::attempt_unknown`] says.
+    pub fn attempt_silent(&mut self, id: &PaymentId, sent: bool, now: Timestamp) {
+        let since = self.payment(id).and_then(|p| p.silent_since).unwrap_or(now);
+        if sent {
+            self.attempt_unknown(id, now);
+        } else {
+            self.asked(id, now);
+        }
+        if let Some(payment) = self.payments.iter_mut().find(|p| p.id == *id && p.is_open()) {
+            payment.silent_since = Some(since);
         }
     }
 

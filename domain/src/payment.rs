@@ -4,6 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ClientAction, Duration, Gateway, Money, OpenPayment, PaymentId, Timestamp};
 
+/// A payer need not wait longer than this for a gateway that does not answer before going to another one.
+const SILENCE: Duration = Duration::seconds(10);
+/// What is to be closed at a gateway is tried this often at least.
+const CLOSING_PAUSE: Duration = Duration::minutes(1);
+
 /// One attempt. Its counters are the judge of refunds: `refund_reserved + refunded <= paid`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Payment {
@@ -23,6 +28,8 @@ pub struct Payment {
     pub refund_slot: Option<Timestamp>,
     /// We asked the gateway to close it: a committed intent that outlives a crash.
     pub closing: bool,
+    /// Since when its gateway has given no answer about it; `None`: the latest question was answered.
+    pub silent_since: Option<Timestamp>,
     /// When it entered its state, by our clock: questions get rarer with age, whoever asks.
     pub since: Timestamp,
     /// When the scheduler asks next; `None`: nothing is due of itself.
@@ -151,6 +158,7 @@ impl Payment {
             refunded: 0,
             refund_slot: None,
             closing: false,
+            silent_since: None,
             since: now,
             next_at: Some(next_at),
             created_at: now,
@@ -180,6 +188,14 @@ impl Payment {
         }
     }
 
+    /// Whether an attempt at another gateway need not wait for this one, which may still be paid: its gateway gives
+    /// no answer, and has given none for ten seconds if the payer was handed something to pay with.
+    pub fn gives_way(&self, now: Timestamp) -> bool {
+        let handed_out = matches!(self.state, PaymentState::Pending { .. });
+        let patience = if handed_out { SILENCE } else { Duration::zero() };
+        self.is_open() && self.silent_since.is_some_and(|since| since + patience <= now)
+    }
+
     /// What may still be asked back, in minor units.
     pub fn refundable(&self) -> i64 {
         match self.state {
@@ -201,9 +217,12 @@ impl Payment {
         }
     }
 
-    /// The gateway was asked and nothing changed: sets the next question.
+    /// The gateway was asked and nothing changed: sets the next question. What is to be closed there is tried every
+    /// minute until it is surely over.
     pub fn asked(&mut self, now: Timestamp) {
         let age = now - self.since;
+        let soon = (self.closing && self.is_open() && now < self.surely_over()).then_some(now + CLOSING_PAUSE);
+        self.silent_since = None;
         self.next_at = match self.status() {
             PaymentStatus::Created | PaymentStatus::Unknown => after_unknown(age).map(|wait| now + wait),
             PaymentStatus::Pending => Some(now + after_pending(age)),
@@ -213,6 +232,13 @@ impl Payment {
             }
             PaymentStatus::Succeeded | PaymentStatus::Failed | PaymentStatus::Closed => None,
         };
+        self.next_at = self.next_at.into_iter().chain(soon).min();
+    }
+
+    /// Another attempt takes its place: from here on it is only closed, and what it brings all the same is looked for.
+    pub(crate) fn give_way(&mut self, now: Timestamp) {
+        self.closing = true;
+        self.next_at = self.next_at.into_iter().chain([now + CLOSING_PAUSE]).min();
     }
 
     /// From here on, a payment that the gateway does not know was never made.

@@ -36,6 +36,7 @@ pub struct Model {
     pub since: DateTimeUtc,
     pub state_at: Option<DateTimeUtc>,
     pub next_at: Option<DateTimeUtc>,
+    pub silent_since: Option<DateTimeUtc>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

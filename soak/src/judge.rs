@@ -60,7 +60,7 @@ pub async fn judge(site: &Site, journal: &Journal) -> Result<()> {
 }
 
 /// Everything that must hold, as `payonce doctor --deep` asks it.
-async fn invariants(site: &Site, journal: &Journal) -> Result<()> {
+pub async fn invariants(site: &Site, journal: &Journal) -> Result<()> {
     let said = site.doctor().await?;
     let mut asked = 0;
     for line in said.lines() {

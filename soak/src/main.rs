@@ -3,6 +3,7 @@
 
 mod client;
 mod drain;
+mod expiry;
 mod faults;
 mod journal;
 mod judge;
@@ -12,6 +13,7 @@ mod orphans;
 mod plan;
 mod process;
 mod proxy;
+mod races;
 mod random;
 mod report;
 mod rewind;
@@ -58,9 +60,25 @@ struct Arguments {
     /// How long each of them.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// The races alone, so many of each.
+    #[arg(long, value_name = "TIMES")]
+    races: Option<usize>,
+    /// Measures this instead of breaking anything.
+    #[arg(long, value_enum)]
+    bench: Option<Bench>,
+    /// How many orders with an open payment the benchmark has.
+    #[arg(long, default_value_t = 5_000)]
+    open: usize,
     /// Writes the tables into this file.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, ValueEnum)]
+enum Bench {
+    /// How fast orders are closed that fall due at the same moment.
+    Expiry,
 }
 
 fn time(text: &str) -> std::result::Result<Duration, String> {
@@ -117,13 +135,19 @@ async fn interrupted() {
 
 async fn run(arguments: &Arguments) -> Result<bool> {
     let payonce = std::path::absolute(&arguments.payonce)?;
+    if let Some(Bench::Expiry) = arguments.bench {
+        let machines = Arc::new(Machines::start(&payonce, &[Backend::Postgres]).await?);
+        return expiry::expiry(&machines, arguments.open).await;
+    }
     let backends = if arguments.backends.is_empty() { Backend::value_variants() } else { &arguments.backends };
     let machines = Arc::new(Machines::start(&payonce, backends).await?);
     let seed = arguments
         .seed
         .unwrap_or_else(|| if arguments.time.is_some() { clock_now().timestamp_micros() as u64 } else { 1 });
     println!("seed {seed}, on {}", backends.iter().map(|b| b.name()).collect::<Vec<_>>().join(", "));
-    let report = if arguments.faults.is_empty() {
+    let report = if let Some(times) = arguments.races {
+        plan::races_alone(&machines, backends, seed, times).await
+    } else if arguments.faults.is_empty() {
         plan::everything(&machines, backends, seed, arguments.time).await
     } else {
         plan::one(&machines, backends, &arguments.faults, seed, Duration::from_secs(arguments.seconds)).await

@@ -8,10 +8,11 @@ use futures_util::future::join_all;
 
 use crate::faults::Fault;
 use crate::machines::{Backend, Machines};
+use crate::races::races;
 use crate::random::Random;
 use crate::report::Report;
-use crate::storm::storms;
-use crate::trial::Trial;
+use crate::storm::{Figure, storms};
+use crate::trial::{Outcome, Trial};
 
 /// What the short form breaks, group by group: each group is one trial.
 const SHORT: [&[Fault]; 5] = [
@@ -37,7 +38,17 @@ pub async fn one(
     report.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The storms first, alone, because they are measured; then every lane, until the time is over or, without one,
+/// The races alone, on each of these databases.
+pub async fn races_alone(machines: &Arc<Machines>, backends: &[Backend], seed: u64, times: usize) -> Report {
+    let report = Mutex::new(Report::default());
+    for &backend in backends {
+        let (figures, outcome) = races(machines, backend, seed, times).await;
+        tell(&report, "races", backend, figures, &outcome);
+    }
+    report.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The storms and races first, alone, because they are measured; then every lane, until the time is over or, without one,
 /// once through.
 pub async fn everything(machines: &Arc<Machines>, backends: &[Backend], seed: u64, time: Option<Duration>) -> Report {
     let until = time.map(|time| Instant::now() + time);
@@ -49,13 +60,10 @@ pub async fn everything(machines: &Arc<Machines>, backends: &[Backend], seed: u6
             None => continue,
         };
         let (figures, outcome) = storms(machines, backend, seed, duplicates, long).await;
-        for figure in &figures {
-            println!("{:10} {}: {}", backend.name(), figure.what, figure.result);
-        }
-        for violation in &outcome.violations {
-            println!("  VIOLATION {violation}");
-        }
-        lock(&report).add_figures(backend, figures, &outcome);
+        tell(&report, "storm", backend, figures, &outcome);
+        let times = if time.is_some() { 1_000 } else { 24 };
+        let (figures, outcome) = races(machines, backend, seed, times).await;
+        tell(&report, "races", backend, figures, &outcome);
     }
     let lanes = backends.iter().map(|&backend| {
         let (machines, report) = (machines, &report);
@@ -69,6 +77,16 @@ pub async fn everything(machines: &Arc<Machines>, backends: &[Backend], seed: u6
     });
     join_all(lanes).await;
     report.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn tell(report: &Mutex<Report>, what: &str, backend: Backend, figures: Vec<Figure>, outcome: &Outcome) {
+    for figure in &figures {
+        println!("{:10} {}: {}", backend.name(), figure.what, figure.result);
+    }
+    for violation in &outcome.violations {
+        println!("  VIOLATION {violation}");
+    }
+    lock(report).add_figures(what, backend, figures, outcome);
 }
 
 async fn short_lane(machines: &Arc<Machines>, report: &Mutex<Report>, backend: Backend, mut random: Random) {

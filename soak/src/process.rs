@@ -57,6 +57,13 @@ impl Process {
         }
     }
 
+    /// How much of it is in memory, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+        line.trim_end_matches("kB").trim().parse().unwrap_or_default()
+    }
+
     /// Kills it and waits for its end.
     pub fn kill(&mut self) {
         self.child.kill().ok();

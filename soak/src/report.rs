@@ -75,10 +75,10 @@ impl Report {
         line
     }
 
-    /// Adds a storm's figures.
-    pub fn add_figures(&mut self, backend: Backend, figures: Vec<Figure>, outcome: &Outcome) {
+    /// Adds the figures of a storm, or of races.
+    pub fn add_figures(&mut self, what: &str, backend: Backend, figures: Vec<Figure>, outcome: &Outcome) {
         self.figures.extend(figures.into_iter().map(|figure| (backend, figure)));
-        self.violations.extend(outcome.violations.iter().map(|v| format!("storm on {}: {v}", backend.name())));
+        self.violations.extend(outcome.violations.iter().map(|v| format!("{what} on {}: {v}", backend.name())));
     }
 
     /// The tables, in Markdown.
@@ -107,7 +107,7 @@ impl Report {
             writeln!(text, "\nAnswers that are no violation and should not be: {:?}.", self.oddities).ok();
         }
         if !self.figures.is_empty() {
-            text.push_str("\n| database | storm | result |\n|---|---|---|\n");
+            text.push_str("\n| database | storm or race | result |\n|---|---|---|\n");
             for (backend, figure) in &self.figures {
                 writeln!(text, "| {} | {} | {} |", backend.name(), figure.what, figure.result).ok();
             }

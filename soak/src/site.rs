@@ -207,6 +207,11 @@ impl Site {
         }
     }
 
+    /// How much memory the process has, in KiB; 0 when it is not there.
+    pub async fn resident_kib(&self, n: usize) -> u64 {
+        self.processes[n].lock().await.as_ref().map_or(0, Process::resident_kib)
+    }
+
     /// Whether the process runs.
     pub async fn is_running(&self, n: usize) -> bool {
         self.processes[n].lock().await.as_mut().is_some_and(Process::is_running)

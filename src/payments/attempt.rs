@@ -191,11 +191,7 @@ impl Payments {
         tracing::warn!(order = %id, %payment, error = %e, "no answer to trust from the gateway");
         let never_left = matches!(e, GatewayError::NotSent(_) | GatewayError::Later(_));
         self.change(id, lease, |order, now| {
-            if never_left {
-                order.asked(payment, now)
-            } else {
-                order.attempt_unknown(payment, now)
-            }
+            order.attempt_silent(payment, !never_left, now);
             Ok(())
         })
         .await?;

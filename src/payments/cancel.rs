@@ -1,6 +1,6 @@
 //! cancelOrder and expiry, one act: record the intent, ask the gateway, close there, then here.
 
-use domain::{CloseReason, Operation, Order, OrderId, RuleError};
+use domain::{CloseReason, Operation, Order, OrderId, RuleError, Timestamp};
 
 use super::change::retried;
 use super::guard::{Worked, acts_for, random_token};
@@ -110,8 +110,13 @@ impl Payments {
         if order.closing.is_none() {
             return Ok(());
         }
-        if let Some(attempt) = order.attempt() {
-            self.resolve_payment(None, id, &attempt.id).await?;
+        // Those that gave way to another attempt first: the order closes with its live one.
+        let live = order.attempt().map(|a| &a.id);
+        for other in order.payments.iter().filter(|p| p.is_open() && live != Some(&p.id)) {
+            self.resolve_payment(None, id, &other.id).await?;
+        }
+        if let Some(live) = live {
+            self.resolve_payment(None, id, live).await?;
         }
         self.change(id, None, |order, now| {
             order.finish_close(now, "payonce");
@@ -129,21 +134,21 @@ impl Payments {
     /// An order's time has come: expire it, or go on closing it.
     pub(super) async fn close_due(&self, id: &OrderId) -> Result<(), PaymentError> {
         let look_at = self.seconds_from_now(20);
-        let (order, ()) = self
-            .change(id, None, |order, now| {
-                let unpaid = order.remaining_seconds(now) == 0 && now >= order.expires_at;
-                if unpaid || order.closing.is_some() {
-                    match order.begin_close(CloseReason::Expired, None, now, look_at, "payonce") {
-                        Ok(()) => {}
-                        Err(RuleError::Closed | RuleError::AlreadyPaid | RuleError::Mismatched) => order.next_at = None,
-                        Err(e) => return Err(e.into()),
-                    }
-                } else {
-                    order.next_at = Some(order.expires_at);
-                }
-                Ok(())
-            })
-            .await?;
+        let (order, ()) = self.change(id, None, |order, now| expire(order, now, look_at)).await?;
         if order.closing.is_some() { self.pursue_close(id).await } else { Ok(()) }
     }
+}
+
+/// Closes an order whose time has come, or begins to: what is open is looked at again at `look_at`.
+pub(super) fn expire(order: &mut Order, now: Timestamp, look_at: Timestamp) -> Result<(), PaymentError> {
+    if order.closing.is_none() && now < order.expires_at {
+        order.next_at = Some(order.expires_at);
+        return Ok(());
+    }
+    match order.begin_close(CloseReason::Expired, None, now, look_at, "payonce") {
+        Ok(()) => {}
+        Err(RuleError::Closed | RuleError::AlreadyPaid | RuleError::Mismatched) => order.next_at = None,
+        Err(e) => return Err(e.into()),
+    }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use domain::{Date, Duration, OpenPayment, PaymentId, RefundId, Timestamp};
 use http::HeaderMap;
 use tokio::sync::Notify;
 
+use super::pace::Pace;
 use super::ports::{
     BillStream, Closed, Gateway, GatewayError, GatewayPayment, GatewayRefund, Gateways, Notification,
     NotificationError, Opened, RefundRequest,
@@ -100,10 +101,11 @@ impl Payments {
     }
 }
 
-/// The same gateways, with every answer noted.
+/// The same gateways, with every answer noted, and paced for the scheduler.
 pub(super) fn noted(gateways: Gateways, answers: &Arc<Answers>) -> Gateways {
     let noted = |(gateway, inner)| {
-        let noted: Arc<dyn Gateway> = Arc::new(Noted { gateway, inner, answers: answers.clone() });
+        let noted: Arc<dyn Gateway> =
+            Arc::new(Noted { gateway, inner, answers: answers.clone(), pace: Pace::default() });
         (gateway, noted)
     };
     gateways.into_iter().map(noted).collect()
@@ -113,6 +115,7 @@ struct Noted {
     gateway: domain::Gateway,
     inner: Arc<dyn Gateway>,
     answers: Arc<Answers>,
+    pace: Pace,
 }
 
 impl Noted {
@@ -125,19 +128,24 @@ impl Noted {
 #[async_trait]
 impl Gateway for Noted {
     async fn open(&self, request: &OpenPayment) -> Result<Opened, GatewayError> {
+        self.pace.turn().await;
         let opened = self.inner.open(request).await;
         if self.gateway.is_asked_to_open(request.product) { self.note(opened) } else { opened }
     }
     async fn find(&self, number: &PaymentId) -> Result<Option<GatewayPayment>, GatewayError> {
+        self.pace.turn().await;
         self.note(self.inner.find(number).await)
     }
     async fn close(&self, number: &PaymentId) -> Result<Closed, GatewayError> {
+        self.pace.turn().await;
         self.note(self.inner.close(number).await)
     }
     async fn refund(&self, request: &RefundRequest) -> Result<GatewayRefund, GatewayError> {
+        self.pace.turn().await;
         self.note(self.inner.refund(request).await)
     }
     async fn find_refund(&self, number: &RefundId, payment: &PaymentId) -> Result<Option<GatewayRefund>, GatewayError> {
+        self.pace.turn().await;
         self.note(self.inner.find_refund(number, payment).await)
     }
     fn read_notification(

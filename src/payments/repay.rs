@@ -114,10 +114,7 @@ impl Payments {
             }
         } else {
             held.order.may_be_paid(now, self.margin())?;
-            if held.order.attempt().is_some() {
-                // Another repay was faster, without the lock.
-                return Err(PaymentError::PaymentInProgress);
-            }
+            // Another repay may have been faster, without the lock: its attempt is in the way then.
             held.order.begin_attempt(request, now, self.seconds_from_now(20), &operation.subject)?;
             match tx.save(&mut held, now).await {
                 Ok(()) => {}
@@ -147,7 +144,8 @@ impl Payments {
         order.may_be_paid(self.now(), self.margin())?;
         let order = self.settle_or_close_earlier(order, command).await?;
         order.may_be_paid(self.now(), self.margin())?;
-        Ok(if order.attempt().is_some() { Way::Reused } else { Way::Free })
+        let serves = order.attempt().is_some_and(|a| serves(a, &command.method, self.now()));
+        Ok(if serves { Way::Reused } else { Way::Free })
     }
 
     /// Asks the gateway for what the operation has opened before, under numbers that the store does not know any more.
@@ -216,9 +214,9 @@ impl Payments {
         Ok(Worked::New { order: id.clone(), payment: Some(payment), refund: None })
     }
 
-    /// The order with no live attempt, or with the one that answers this command.
+    /// The order with no live attempt, with the one that answers this command, or with one that gives way to it.
     async fn settle_or_close_earlier(&self, order: Arc<Order>, command: &Repay) -> Result<Arc<Order>, PaymentError> {
-        let Some(attempt) = order.attempt() else { return Ok(order) };
+        let Some(attempt) = order.attempt() else { return self.close_others_there(order, command).await };
         if serves(attempt, &command.method, self.now()) {
             return Ok(order);
         }
@@ -227,23 +225,55 @@ impl Payments {
             // Asking decides it: sent again, settled or given up.
             self.resolve_payment(None, &order.id, &earlier).await?;
             let now_open = self.must_find(&order.id).await?;
-            if now_open.attempt().is_none_or(|a| serves(a, &command.method, self.now())) {
+            let Some(attempt) = now_open.attempt() else { return self.close_others_there(now_open, command).await };
+            if serves(attempt, &command.method, self.now()) {
                 return Ok(now_open);
             }
+            if attempt.silent_since.is_some() {
+                return self.past_the_silent(now_open, command);
+            }
         }
+        let order = self.close_others_there(order, command).await?;
         self.change(&order.id, None, |order, _| Ok(order.begin_attempt_close(&earlier)?)).await?;
         self.resolve_payment(None, &order.id, &earlier).await?;
         let order = self.must_find(&order.id).await?;
         if order.winner().is_some() {
             return Err(domain::RuleError::AlreadyPaid.into());
         }
-        if order.attempt().is_some() { Err(PaymentError::PaymentInProgress) } else { Ok(order) }
+        if order.attempt().is_some() { self.past_the_silent(order, command) } else { Ok(order) }
+    }
+
+    /// Asks about the attempts at the command's own gateway that gave way to another one, and closes them: while one
+    /// is undecided, no other is opened there.
+    async fn close_others_there(&self, order: Arc<Order>, command: &Repay) -> Result<Arc<Order>, PaymentError> {
+        let there = |p: &&Payment| p.is_open() && p.gateway() == command.method.gateway;
+        let live = order.attempt().map(|a| a.id.clone());
+        let others: Vec<PaymentId> =
+            order.payments.iter().filter(there).map(|p| p.id.clone()).filter(|id| live.as_ref() != Some(id)).collect();
+        if others.is_empty() {
+            return Ok(order);
+        }
+        for other in &others {
+            self.resolve_payment(None, &order.id, other).await?;
+        }
+        let order = self.must_find(&order.id).await?;
+        if order.winner().is_some() {
+            return Err(domain::RuleError::AlreadyPaid.into());
+        }
+        let open = |id| order.payment(id).is_some_and(Payment::is_open);
+        if others.iter().any(open) { Err(PaymentError::PaymentInProgress) } else { Ok(order) }
+    }
+
+    /// A gateway that does not answer holds nobody up who goes to another one.
+    fn past_the_silent(&self, order: Arc<Order>, command: &Repay) -> Result<Arc<Order>, PaymentError> {
+        let way = |a: &Payment| a.gateway() != command.method.gateway && a.gives_way(self.now());
+        if order.attempt().is_none_or(way) { Ok(order) } else { Err(PaymentError::PaymentInProgress) }
     }
 }
 
 /// How a repay goes on.
 enum Way {
-    /// No attempt is live.
+    /// No attempt is in the way.
     Free,
     /// One that answers it is.
     Reused,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
+use super::pace::paced;
 use super::{PaymentError, Payments};
 
 /// Work at the same time. What waits on a slow gateway does not hold up the rest.
@@ -13,7 +14,7 @@ const AT_ONCE: usize = 48;
 /// with a gateway that does not answer, has gone on with each in time.
 const ORPHANS_AT_ONCE: usize = 64;
 /// What a worker took and did not finish is due again after this.
-const AGAIN_AFTER: domain::Duration = domain::Duration::seconds(40);
+pub(super) const AGAIN_AFTER: domain::Duration = domain::Duration::seconds(40);
 
 /// Runs until the workflows stop.
 pub(super) async fn run(payments: Payments) {
@@ -42,6 +43,8 @@ pub(super) async fn run(payments: Payments) {
 struct Workers {
     places: Arc<Semaphore>,
     orphan_places: Arc<Semaphore>,
+    /// One works through the orders that have expired with nothing open.
+    expiry_place: Arc<Semaphore>,
     work: TaskTracker,
     /// One of them has ended: there may be more to take, or nothing left.
     ended: Arc<Notify>,
@@ -52,6 +55,7 @@ impl Default for Workers {
         Self {
             places: Arc::new(Semaphore::new(AT_ONCE)),
             orphan_places: Arc::new(Semaphore::new(ORPHANS_AT_ONCE)),
+            expiry_place: Arc::new(Semaphore::new(1)),
             work: TaskTracker::new(),
             ended: Arc::default(),
         }
@@ -64,6 +68,17 @@ impl Workers {
         let mut taken = 0;
         let now = payments.now();
         payments.wake_unknown().await?;
+        if let Ok(place) = self.expiry_place.clone().try_acquire_owned() {
+            match payments.expire_some().await {
+                Ok(0) => {}
+                Ok(_) => {
+                    taken += 1;
+                    let payments = payments.clone();
+                    self.begin(place, async move { payments.expire_all().await });
+                }
+                Err(e) => tracing::warn!(error = %e, "not expired; due again in a moment"),
+            }
+        }
         // Four kinds are taken, each up to this many.
         let each = self.places.available_permits() / 4;
         if each > 0 {
@@ -73,7 +88,7 @@ impl Workers {
                 let Ok(place) = self.places.clone().try_acquire_owned() else { break };
                 taken += 1;
                 let payments = payments.clone();
-                self.begin(place, async move { payments.work_on(due).await });
+                self.begin(place, paced(async move { payments.work_on(due).await }));
             }
             for kept in payments.0.store.take_kept(now, now + AGAIN_AFTER, each as u64).await? {
                 let Ok(place) = self.places.clone().try_acquire_owned() else { break };

@@ -5,6 +5,7 @@ use entity::{notification, order, payment, refund};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{ColumnTrait, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait};
 
+use super::expiry::expired;
 use super::{Store, StoreError, rows};
 
 /// One thing whose time has come.
@@ -19,14 +20,16 @@ pub enum Due {
 }
 
 impl Store {
-    /// Takes what is due at `now`, at most `limit` of each kind, oldest first. What is taken is due again
+    /// Takes what is due at `now`, at most `limit` of each kind, oldest first, but for the expired orders that
+    /// [`super::Tx::hold_expired`] has. What is taken is due again
     /// at `again_at` if nobody says otherwise: a worker that dies loses nothing.
     pub async fn take_due(&self, now: Timestamp, again_at: Timestamp, limit: u64) -> Result<Vec<Due>, StoreError> {
         let mut due = Vec::new();
         macro_rules! take {
-            ($table:ident, $id:ident, $kind:expr) => {
+            ($table:ident, $id:ident, $kind:expr $(, $which:expr)?) => {
                 let rows = $table::Entity::find()
                     .filter($table::Column::NextAt.lte(now))
+                    $(.filter($which))?
                     .order_by_asc($table::Column::NextAt)
                     .limit(limit)
                     .all(&self.write)
@@ -50,7 +53,7 @@ impl Store {
                 }
             };
         }
-        take!(order, OrderId, Due::Order);
+        take!(order, OrderId, Due::Order, expired(now).not());
         take!(payment, PaymentId, Due::Payment);
         take!(refund, RefundId, Due::Refund);
         Ok(due)

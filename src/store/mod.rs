@@ -5,6 +5,7 @@
 mod claims;
 mod connect;
 mod due;
+mod expiry;
 mod inbox;
 mod invariants;
 mod lists;

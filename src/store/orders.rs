@@ -14,8 +14,8 @@ use super::{Store, StoreError, Tx, rows};
 
 /// An order that this transaction holds: nobody else changes it before the transaction ends.
 pub struct Held {
-    seq: i64,
-    loaded: Order,
+    pub(super) seq: i64,
+    pub(super) loaded: Order,
     /// What it is to become.
     pub order: Order,
 }
@@ -188,7 +188,7 @@ impl Store {
 }
 
 /// Orders from their rows, in the same order; three more queries however many there are.
-async fn assemble(db: &impl ConnectionTrait, orders: Vec<order::Model>) -> Result<Vec<Order>, StoreError> {
+pub(super) async fn assemble(db: &impl ConnectionTrait, orders: Vec<order::Model>) -> Result<Vec<Order>, StoreError> {
     if orders.is_empty() {
         return Ok(Vec::new());
     }

@@ -8,6 +8,8 @@ on_every_store!(
     an_order_with_an_open_payment_is_closed_there_and_here,
     an_order_that_was_paid_meanwhile_is_not_cancelled,
     an_order_expires_with_its_payment,
+    while_the_gateway_is_silent_a_cancelled_order_closes_later_by_itself,
+    an_answered_cancellation_is_not_taken_back,
 );
 
 async fn an_order_with_an_open_payment_is_closed_there_and_here(backend: Backend) {
@@ -51,9 +53,8 @@ async fn an_order_expires_with_its_payment(backend: Backend) {
     shop.check_invariants().await;
 }
 
-#[tokio::test]
-async fn while_the_gateway_is_silent_a_cancelled_order_closes_later_by_itself() {
-    let shop = Shop::open(Backend::Sqlite).await;
+async fn while_the_gateway_is_silent_a_cancelled_order_closes_later_by_itself(backend: Backend) {
+    let shop = Shop::open(backend).await;
     let (order, _) = shop.open_order("TEA").await;
     for call in [Call::Find, Call::Close] {
         shop.sandbox().fault(sandbox::Fault::new(call, FaultKind::Error500).unwrap().times(6));
@@ -68,9 +69,8 @@ async fn while_the_gateway_is_silent_a_cancelled_order_closes_later_by_itself() 
     shop.check_invariants().await;
 }
 
-#[tokio::test]
-async fn an_answered_cancellation_is_not_taken_back() {
-    let shop = Shop::open(Backend::Sqlite).await;
+async fn an_answered_cancellation_is_not_taken_back(backend: Backend) {
+    let shop = Shop::open(backend).await;
     let (order, payment) = shop.open_order("TEA").await;
     for call in [Call::Find, Call::Close] {
         shop.sandbox().fault(sandbox::Fault::new(call, FaultKind::Error500).unwrap().times(6));

@@ -4,7 +4,12 @@ use crate::support::{Backend, Shop, on_every_store};
 use domain::Duration;
 use sandbox::{Call, FaultKind};
 
-on_every_store!(a_notification_that_comes_twice_is_applied_once, a_success_on_a_cancelled_order_goes_back_by_itself);
+on_every_store!(
+    a_notification_that_comes_twice_is_applied_once,
+    a_success_on_a_cancelled_order_goes_back_by_itself,
+    sync_order_finds_what_no_notification_told,
+    a_notification_that_is_not_genuine_has_no_effect,
+);
 
 async fn a_notification_that_comes_twice_is_applied_once(backend: Backend) {
     let shop = Shop::open(backend).await;
@@ -55,9 +60,8 @@ async fn a_success_on_a_cancelled_order_goes_back_by_itself(backend: Backend) {
     shop.check_invariants().await;
 }
 
-#[tokio::test]
-async fn a_notification_that_is_not_genuine_has_no_effect() {
-    let shop = Shop::open(Backend::Sqlite).await;
+async fn a_notification_that_is_not_genuine_has_no_effect(backend: Backend) {
+    let shop = Shop::open(backend).await;
     let (order, payment) = shop.open_order("TEA").await;
     for kind in [FaultKind::Unsigned, FaultKind::WronglySigned, FaultKind::Signtest] {
         shop.fault(Call::Notify, kind);
@@ -76,9 +80,8 @@ async fn a_notification_that_is_not_genuine_has_no_effect() {
     shop.check_invariants().await;
 }
 
-#[tokio::test]
-async fn sync_order_finds_what_no_notification_told() {
-    let shop = Shop::open(Backend::Sqlite).await;
+async fn sync_order_finds_what_no_notification_told(backend: Backend) {
+    let shop = Shop::open(backend).await;
     let (order, payment) = shop.open_order("TEA").await;
     shop.fault(Call::Notify, FaultKind::Drop);
     shop.sandbox().pay(&payment).await.unwrap();

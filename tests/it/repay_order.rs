@@ -5,7 +5,12 @@ use domain::Duration;
 use sandbox::{Call, FaultKind};
 use serde_json::json;
 
-on_every_store!(an_order_without_payment_is_paid_later, an_earlier_payment_that_was_paid_meanwhile_wins);
+on_every_store!(
+    an_order_without_payment_is_paid_later,
+    an_earlier_payment_that_was_paid_meanwhile_wins,
+    a_lost_answer_leaves_the_payment_unknown_and_the_resolver_finds_it,
+    repay_is_refused_when_too_little_time_is_left_and_says_how_much,
+);
 
 async fn an_order_without_payment_is_paid_later(backend: Backend) {
     let shop = Shop::open(backend).await;
@@ -43,9 +48,8 @@ async fn an_earlier_payment_that_was_paid_meanwhile_wins(backend: Backend) {
     shop.check_invariants().await;
 }
 
-#[tokio::test]
-async fn a_lost_answer_leaves_the_payment_unknown_and_the_resolver_finds_it() {
-    let shop = Shop::open(Backend::Sqlite).await;
+async fn a_lost_answer_leaves_the_payment_unknown_and_the_resolver_finds_it(backend: Backend) {
+    let shop = Shop::open(backend).await;
     shop.fault(Call::Open, FaultKind::LoseAnswer);
     let bought = shop.create("alice", &Shop::key(), "BOOK", 1, true).await;
     assert_eq!(bought.at("/createOrder/payment/status"), "UNKNOWN");
@@ -61,9 +65,8 @@ async fn a_lost_answer_leaves_the_payment_unknown_and_the_resolver_finds_it() {
     shop.check_invariants().await;
 }
 
-#[tokio::test]
-async fn repay_is_refused_when_too_little_time_is_left_and_says_how_much() {
-    let shop = Shop::open(Backend::Sqlite).await;
+async fn repay_is_refused_when_too_little_time_is_left_and_says_how_much(backend: Backend) {
+    let shop = Shop::open(backend).await;
     let order = shop.create("alice", &Shop::key(), "BOOK", 1, false).await.text("/createOrder/order/id");
     shop.advance(Duration::minutes(29) + Duration::seconds(15)).await;
     let late = shop.repay("alice", &Shop::key(), &order).await;

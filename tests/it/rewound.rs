@@ -331,14 +331,14 @@ async fn a_payment_that_nobody_asks_for_again_is_recorded_when_its_gateway_tells
 
         let shop = rewindable.rewound().await;
         let key = Shop::key();
-        let lost = shop.repay_with("alice", &key, &order, method.clone()).await.text("/repayOrder/payment/id");
+        let lost = shop.repay_by("alice", &key, &order, method.clone()).await.text("/repayOrder/payment/id");
         shop.close().await;
 
         let shop = rewindable.rewound().await;
         shop.payer_pays(&lost).await;
         let told = shop.order(&order).await;
         assert_eq!((&told["status"], &told["payments"][0]["id"]), (&json!("PAID"), &json!(lost)), "{told}");
-        let again = shop.repay_with("alice", &key, &order, method).await;
+        let again = shop.repay_by("alice", &key, &order, method).await;
         assert_eq!(again.at("/repayOrder/payment/id"), json!(lost), "{}", again.body);
         assert_eq!(shop.ledger().charges.len(), 1);
         shop.check_invariants().await;

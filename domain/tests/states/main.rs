@@ -87,6 +87,7 @@ fn happen(order: &mut Order, what: &Happens, now: i64) -> bool {
             order.attempt_opened(&payment(order, n), action, time + Duration::hours(2), time);
         }
         Happens::Unknown(n) => order.attempt_unknown(&payment(order, n), time),
+        Happens::Silent(n, sent) => order.attempt_silent(&payment(order, n), sent, time),
         Happens::Failed(n) => order.attempt_failed(&payment(order, n), "no".into(), time),
         Happens::Closed(n) => order.attempt_closed(&payment(order, n), time),
         Happens::NotFound(n) => order.attempt_not_found(&payment(order, n), time),
@@ -220,6 +221,8 @@ fn invariants(order: &Order, now: i64) {
         }
         let for_people = now - (payment.since - at(0)).num_seconds() >= 172_800;
         assert!(!payment.is_open() || payment.next_at.is_some() || for_people, "what is undecided is looked at");
+        let live = order.attempt().is_some_and(|a| a.id == payment.id);
+        assert!(!payment.is_open() || live || payment.closing, "what is open and not live is being closed");
         assert!(!payment.closing || payment.action(at(now)).is_none(), "what is being closed is not shown");
     }
     for refund in &order.refunds {

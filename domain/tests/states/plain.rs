@@ -46,6 +46,10 @@ pub struct Payment {
     pub foreign: bool,
     /// It is being closed.
     pub closing: bool,
+    /// Nobody answers for it, since then.
+    pub silent_since: Option<i64>,
+    /// It is at WeChat Pay, or at Alipay.
+    pub wechat: bool,
     /// When the latest refund was sent.
     pub refund_sent_at: Option<i64>,
     /// `winner`, `surplus`, `mismatch`, or nothing.
@@ -74,8 +78,10 @@ pub enum Happens {
     Attempt { wechat: bool },
     /// The gateway opened it.
     Opened(usize),
-    /// No answer to trust.
+    /// The "no" of a gateway that is not to be believed.
     Unknown(usize),
+    /// No answer; what was asked of it may have happened, or never left us.
+    Silent(usize, bool),
     /// The gateway refused it.
     Failed(usize),
     /// The gateway closed it.
@@ -122,6 +128,13 @@ pub enum Brings {
 impl Plain {
     fn is_open(&self, payment: usize) -> bool {
         matches!(self.payments[payment].is, "created" | "unknown" | "pending")
+    }
+
+    /// An attempt elsewhere need not wait for it.
+    fn gives_way(&self, payment: usize) -> bool {
+        let Payment { is, silent_since, .. } = self.payments[payment];
+        let patience = if is == "pending" { 10 } else { 0 };
+        self.is_open(payment) && silent_since.is_some_and(|since| self.now - since >= patience)
     }
 
     /// Asked back and not decided.
@@ -225,11 +238,25 @@ impl Plain {
     fn happen(&mut self, what: &Happens) {
         match *what {
             Happens::Pass(seconds) => self.now += seconds,
+            Happens::Silent(n, sent) => {
+                if sent && self.payments[n].is == "created" {
+                    self.payments[n].is = "unknown";
+                }
+                if self.is_open(n) {
+                    let since = self.payments[n].silent_since.unwrap_or(self.now);
+                    self.payments[n].silent_since = Some(since);
+                }
+            }
             Happens::Attempt { wechat } => {
                 let over = self.winner.is_some() || self.closed.is_some() || self.closing.is_some();
                 let enough = self.now + MARGIN <= TIME_TO_PAY && self.payments.len() < MAX_ATTEMPTS;
-                self.allowed = !over && !self.has_mismatch() && enough && self.live.is_none();
+                let same_gateway = |n: usize| self.is_open(n) && self.payments[n].wechat == wechat;
+                let free = !(0..self.payments.len()).any(same_gateway) && self.live.is_none_or(|n| self.gives_way(n));
+                self.allowed = !over && !self.has_mismatch() && enough && free;
                 if self.allowed {
+                    if let Some(earlier) = self.live {
+                        self.payments[earlier].closing = true;
+                    }
                     self.live = Some(self.payments.len());
                     self.payments.push(Payment {
                         pause: if wechat { 60 } else { 3 },
@@ -237,6 +264,8 @@ impl Plain {
                         paid: 0,
                         foreign: false,
                         closing: false,
+                        silent_since: None,
+                        wechat,
                         refund_sent_at: None,
                         counts_as: "",
                     });
@@ -244,12 +273,19 @@ impl Plain {
             }
             Happens::Opened(n) if matches!(self.payments[n].is, "created" | "unknown") => {
                 self.payments[n].is = "pending";
+                self.payments[n].silent_since = None;
             }
-            Happens::Unknown(n) if self.payments[n].is == "created" => self.payments[n].is = "unknown",
-            Happens::Opened(_) | Happens::Unknown(_) => {}
+            Happens::Opened(_) => {}
+            Happens::Unknown(n) => {
+                if self.payments[n].is == "created" {
+                    self.payments[n].is = "unknown";
+                }
+                self.payments[n].silent_since = None;
+            }
             Happens::Failed(n) => self.end(n, "failed"),
             Happens::Closed(n) | Happens::NotFound(n) => self.end(n, "closed"),
             Happens::StillOpen(n) => {
+                self.payments[n].silent_since = None;
                 if self.live == Some(n) && self.closing.is_none() {
                     self.payments[n].closing = false;
                 }
@@ -264,6 +300,9 @@ impl Plain {
                     Some(live) => {
                         self.closing = self.closing.or(Some(reason));
                         self.payments[live].closing = true;
+                    }
+                    None if (0..self.payments.len()).any(|n| self.is_open(n)) => {
+                        self.closing = self.closing.or(Some(reason));
                     }
                     None => self.closed = self.closing.take().or(Some(reason)),
                 }
@@ -347,7 +386,8 @@ impl ReferenceStateMachine for Plain {
         let payment = (0..state.payments.len().max(1)).prop_flat_map(move |n| {
             prop_oneof![
                 3 => Just(Happens::Opened(n)),
-                2 => Just(Happens::Unknown(n)),
+                1 => Just(Happens::Unknown(n)),
+                2 => any::<bool>().prop_map(move |sent| Happens::Silent(n, sent)),
                 1 => Just(Happens::Failed(n)),
                 2 => Just(Happens::Closed(n)),
                 1 => Just(Happens::NotFound(n)),
@@ -378,6 +418,7 @@ impl ReferenceStateMachine for Plain {
         match *what {
             Happens::Opened(n)
             | Happens::Unknown(n)
+            | Happens::Silent(n, _)
             | Happens::Failed(n)
             | Happens::Closed(n)
             | Happens::NotFound(n)

@@ -64,7 +64,7 @@ async fn find(shop: &Shop, gateway: Gateway, row: &Row) -> (String, String) {
 
 async fn close(shop: &Shop, gateway: Gateway, row: &Row) -> (String, String) {
     let (order, payment) = opened(shop, gateway, "TEA").await;
-    scan(shop, &payment).await;
+    shop.scanned(&payment).await;
     fail(shop, row, Some(&payment)).await;
     let key = Shop::key();
     let cancelled = answer(async || shop.cancel("alice", &key, &order).await).await;
@@ -169,12 +169,6 @@ pub async fn opened(shop: &Shop, gateway: Gateway, sku: &str) -> (String, String
     let placed = place(shop, gateway, sku).await;
     assert_eq!(placed.at("/createOrder/payment/status"), "PENDING", "{}", placed.body);
     (placed.text("/createOrder/order/id"), placed.text("/createOrder/payment/id"))
-}
-
-/// The payer is at the cashier, and has not paid yet.
-pub async fn scan(shop: &Shop, payment: &str) {
-    let page = shop.http().get(format!("{}/cashier/{payment}", shop.sandbox().url())).send().await.unwrap();
-    assert_eq!(page.status(), 200);
 }
 
 /// The payer pays, and what comes of it is done.

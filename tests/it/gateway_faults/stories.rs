@@ -3,7 +3,7 @@
 use domain::Duration;
 use serde_json::{Value, json};
 
-use super::acts::{Gateway, charged, go_wrong, opened, pay, refunds, scan, some_minutes, status, went_back};
+use super::acts::{Gateway, charged, go_wrong, opened, pay, refunds, some_minutes, status, went_back};
 use crate::support::{Backend, Shop};
 
 /// The knobs that are told of here and stand in no table.
@@ -94,7 +94,7 @@ async fn what_is_paid_with_a_code_that_was_closed_goes_back(backend: Backend) {
     let shop = Shop::open(backend).await;
     for gateway in Gateway::BOTH {
         let (order, payment) = opened(&shop, gateway, "TEA").await;
-        scan(&shop, &payment).await;
+        shop.scanned(&payment).await;
         shop.cancel("alice", &Shop::key(), &order).await.at("/cancelOrder");
         assert!(shop.sandbox().pay(&payment).await.is_err(), "{gateway:?}: it is closed there");
         go_wrong(&shop, json!({"call": "pay", "fault": "although_closed", "number": payment})).await;
@@ -114,7 +114,7 @@ async fn who_pays_at_both_gateways_gets_one_payment_back(backend: Backend) {
     let shop = Shop::open(backend).await;
     let (order, first) = opened(&shop, Gateway::WechatPay, "TEA").await;
     let second = pay_instead(&shop, &order, json!({"gateway": "ALIPAY", "product": "PRECREATE"})).await;
-    scan(&shop, &second).await;
+    shop.scanned(&second).await;
     go_wrong(&shop, json!({"call": "pay", "fault": "although_closed", "number": first})).await;
     for payment in [&second, &first] {
         pay(&shop, payment).await;
@@ -192,7 +192,7 @@ async fn a_payment_that_is_slow_to_appear_is_not_lost_to_a_cancellation(backend:
     for gateway in Gateway::BOTH {
         go_wrong(&shop, json!({"call": "open", "fault": "lag_ms", "ms": 30_000})).await;
         let (order, payment) = opened(&shop, gateway, "TEA").await;
-        scan(&shop, &payment).await;
+        shop.scanned(&payment).await;
         // The gateway finds nothing to close, and closes nothing.
         shop.cancel("alice", &Shop::key(), &order).await.at("/cancelOrder");
         assert_eq!(status(&shop, &order).await, "CLOSED");

@@ -165,12 +165,12 @@ impl Shop {
         (order, payment)
     }
 
+    /// repayOrder by WeChat Pay Native.
     pub async fn repay(&self, sub: &str, key: &str, order: &str) -> Answer {
-        self.repay_with(sub, key, order, json!({"gateway": "WECHAT_PAY", "product": "NATIVE"})).await
+        self.repay_by(sub, key, order, json!({"gateway": "WECHAT_PAY", "product": "NATIVE"})).await
     }
 
-    /// repayOrder with a payment method of one's own.
-    pub async fn repay_with(&self, sub: &str, key: &str, order: &str, method: Value) -> Answer {
+    pub async fn repay_by(&self, sub: &str, key: &str, order: &str, method: Value) -> Answer {
         let document = format!(
             "mutation($key: IdempotencyKey!, $input: RepayOrderInput!) {{ repayOrder(idempotencyKey: $key, input: $input) {{ replayed order {{ {ORDER} }} payment {{ {PAYMENT} }} }} }}"
         );
@@ -214,6 +214,12 @@ impl Shop {
 
     pub async fn watch(&self, sub: &str, order: &str) -> Watcher {
         Watcher::join(self, sub, order).await
+    }
+
+    /// The payer is at the cashier, and has not paid yet: only then does Alipay know the payment.
+    pub async fn scanned(&self, payment: &str) {
+        let page = self.http.get(format!("{}/cashier/{payment}", self.sandbox().url())).send().await.unwrap();
+        assert_eq!(page.status(), 200);
     }
 
     /// The payer pays on the cashier page, and the notification arrives.

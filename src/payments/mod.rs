@@ -6,6 +6,7 @@ mod caller;
 mod cancel;
 mod change;
 mod create_order;
+mod dead_letters;
 mod error;
 mod guard;
 mod housekeeping;
@@ -34,7 +35,7 @@ pub use repay::Repay;
 pub use settle::Taken;
 
 /// What the store answers lists with; callers of the workflows need no more of it.
-pub use crate::store::{OrderFilter, Page, PageRequest, Product, RefundFilter};
+pub use crate::store::{DeadLetter, OrderFilter, Page, PageRequest, Product, RefundFilter};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

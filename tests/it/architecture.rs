@@ -3,15 +3,16 @@
 use std::path::Path;
 
 /// A room, and the rooms it may import.
-const TABLE: [(&str, &[&str]); 8] = [
+const TABLE: [(&str, &[&str]); 9] = [
     ("config", &[]),
     ("store", &[]),
     ("payments", &["store"]),
     ("gateways", &["payments::ports"]),
     ("coordination", &["payments::ports"]),
+    ("relay", &["store", "payments::ports"]),
     ("graphql", &["payments"]),
     ("http", &["graphql", "payments"]),
-    ("app", &["config", "store", "payments", "gateways", "coordination", "graphql", "http"]),
+    ("app", &["config", "store", "payments", "gateways", "coordination", "relay", "graphql", "http"]),
 ];
 
 #[test]

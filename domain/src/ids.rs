@@ -250,7 +250,7 @@ mod tests {
     fn an_event_keeps_its_id_and_another_has_another() {
         let order = OrderId::parse(PINNED_ORDER).unwrap();
         let id = EventId::of(&order, 3, EventType::PaymentPending, "pay_1");
-        assert_eq!(id.as_str(), "evt_PINNED");
+        assert_eq!(id.as_str(), "evt_H3R8PW5X74GKKK8G8E6BTZXQ19");
         assert_ne!(id, EventId::of(&order, 2, EventType::PaymentPending, "pay_1"));
         assert_ne!(id, EventId::of(&order, 3, EventType::PaymentUnknown, "pay_1"));
         assert_ne!(id, EventId::of(&order, 3, EventType::PaymentPending, "pay_2"));

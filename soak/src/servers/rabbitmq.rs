@@ -1,0 +1,89 @@
+//! RabbitMQ alone, with a port mapper of its own; what it has confirmed is on its disk.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use lapin::{Connection, ConnectionProperties};
+use tokio::sync::Mutex;
+
+use super::program;
+use crate::Result;
+use crate::process::{Process, free_port};
+
+/// Started by its own script, past the system's service.
+const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// A server of our own.
+pub struct RabbitMq {
+    dir: PathBuf,
+    /// Its own, that of its nodes, and the port mapper's.
+    ports: [u16; 3],
+    process: Mutex<Process>,
+    _mapper: Process,
+}
+
+impl RabbitMq {
+    /// Begins to start it, empty: it takes its time, and [`RabbitMq::up`] waits for it.
+    pub fn start(dir: &Path) -> Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let ports = [free_port(), free_port(), free_port()];
+        std::fs::write(dir.join("rabbitmq.conf"), format!("listeners.tcp.1 = 127.0.0.1:{}\n", ports[0]))?;
+        let mut mapper = Command::new(program("epmd"));
+        mapper.args(["-port", &ports[2].to_string(), "-address", "127.0.0.1"]);
+        let mapper = Process::start("epmd", mapper, &dir.join("epmd.log"))?;
+        let process = Mutex::new(launch(dir, ports)?);
+        Ok(Self { dir: dir.to_owned(), ports, process, _mapper: mapper })
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.ports[0])
+    }
+
+    /// Waits until it answers.
+    pub async fn up(&self) -> Result<()> {
+        let mut process = self.process.lock().await;
+        let url = self.url();
+        process.until(async || Connection::connect(&url, ConnectionProperties::default()).await.is_ok()).await
+    }
+
+    /// Kills it: connections break, new ones are refused.
+    pub async fn kill(&self) {
+        self.process.lock().await.kill();
+    }
+
+    /// Starts it again where it was, if it does not run.
+    pub async fn start_again(&self) -> Result<()> {
+        let mut process = self.process.lock().await;
+        if !process.is_running() {
+            *process = launch(&self.dir, self.ports)?;
+        }
+        drop(process);
+        self.up().await
+    }
+
+    /// It holds its connections and confirms nothing.
+    pub async fn freeze(&self, time: Duration) {
+        let mut process = self.process.lock().await;
+        process.signal("STOP");
+        tokio::time::sleep(time).await;
+        process.signal("CONT");
+    }
+}
+
+fn launch(dir: &Path, [port, nodes, mapper]: [u16; 3]) -> Result<Process> {
+    let mut command = Command::new(SERVER);
+    command
+        .env("HOME", dir)
+        .env("ERL_EPMD_PORT", mapper.to_string())
+        .env("RABBITMQ_NODENAME", format!("soak{port}@localhost"))
+        .env("RABBITMQ_DIST_PORT", nodes.to_string())
+        .env("RABBITMQ_CONFIG_FILE", dir.join("rabbitmq.conf"))
+        .env("RABBITMQ_MNESIA_BASE", dir.join("data"))
+        .env("RABBITMQ_LOG_BASE", dir.join("log"))
+        .env("RABBITMQ_PID_FILE", dir.join("pid"))
+        .env("RABBITMQ_ENABLED_PLUGINS_FILE", dir.join("plugins"))
+        .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1");
+    Process::start("RabbitMQ", command, &dir.join("rabbitmq.log"))
+}

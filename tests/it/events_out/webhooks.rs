@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::Duration;
+use entity::order;
 use payonce::payments::ports::Clock;
+use sea_orm::{Database, EntityTrait};
 use serde_json::{Value, json};
 
 use super::ledger::{Ledger, Outcome};
@@ -34,6 +36,19 @@ async fn all_told(shop: &Shop, receiver: &WebhookReceiver) {
     .await;
     eventually("everything is marked", async || {
         one::<i64>(shop, "SELECT COUNT(*) AS it FROM orders WHERE webhook_at IS NOT NULL").await == 0
+    })
+    .await;
+}
+
+/// Waits until nothing is due, nor being told: what is not taken waits for its next time.
+async fn rested(shop: &Shop) {
+    eventually("what is due was told", async || {
+        let db = Database::connect(&shop.database_url).await.unwrap();
+        let orders = order::Entity::find().all(&db).await.unwrap();
+        db.close().await.unwrap();
+        let now = shop.clock.now();
+        let being_told = now + Duration::seconds(60);
+        orders.iter().all(|order| order.webhook_at.is_none_or(|at| at > now && at != being_told))
     })
     .await;
 }
@@ -105,12 +120,14 @@ async fn an_order_whose_events_are_not_taken_waits_and_no_other_does(backend: Ba
     for status in [307, 410] {
         let refused = stuck.clone();
         receiver.answers(move |event| Reply::Status(if event["orderId"] == refused.as_str() { status } else { 200 }));
+        rested(&shop).await;
         let tried = receiver.versions(&stuck).len();
-        shop.clock.turn(Duration::minutes(1));
+        shop.clock.turn(Duration::hours(3));
         eventually("it is tried again", async || receiver.versions(&stuck).len() > tried).await;
     }
+    rested(&shop).await;
     receiver.answers(|_| Reply::Status(202));
-    shop.clock.turn(Duration::minutes(30));
+    shop.clock.turn(Duration::hours(3));
     all_told(&shop, &receiver).await;
     // Whatever was told again was the same one, and nothing after it came before it was taken.
     let tries = receiver.versions(&stuck);
@@ -147,6 +164,7 @@ async fn after_a_day_an_event_is_a_dead_letter_until_it_is_resent(backend: Backe
     while letters().await < 2 {
         assert!(turned < Duration::hours(30), "given up too late");
         eventually("it is tried", async || receiver.got().len() > tries || letters().await > 0).await;
+        rested(&shop).await;
         tries = receiver.got().len();
         // More than the longest pause.
         turned += Duration::hours(3);

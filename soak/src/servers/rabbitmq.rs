@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lapin::{Connection, ConnectionProperties};
 use tokio::sync::Mutex;
@@ -13,6 +13,9 @@ use crate::process::{Process, free_port};
 
 /// Started by its own script, past the system's service.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// It boots slowly, and more so beside others that are busy.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A server of our own.
 pub struct RabbitMq {
@@ -44,8 +47,14 @@ impl RabbitMq {
     /// Waits until it answers.
     pub async fn up(&self) -> Result<()> {
         let mut process = self.process.lock().await;
-        let url = self.url();
-        process.until(async || Connection::connect(&url, ConnectionProperties::default()).await.is_ok()).await
+        let until = Instant::now() + PATIENCE;
+        while Connection::connect(&self.url(), ConnectionProperties::default()).await.is_err() {
+            if !process.is_running() || Instant::now() > until {
+                return Err(format!("RabbitMQ does not come up: see {}", self.dir.display()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
     }
 
     /// Kills it: connections break, new ones are refused.
@@ -75,6 +84,8 @@ impl RabbitMq {
 fn launch(dir: &Path, [port, nodes, mapper]: [u16; 3]) -> Result<Process> {
     let mut command = Command::new(SERVER);
     command
+        // Else the script stays beside the server, and is what would be killed.
+        .env("RUNNING_UNDER_SYSTEMD", "true")
         .env("HOME", dir)
         .env("ERL_EPMD_PORT", mapper.to_string())
         .env("RABBITMQ_NODENAME", format!("soak{port}@localhost"))

@@ -98,10 +98,17 @@ fn in_order(got: &[Delivered]) {
     assert_eq!(different.len(), ids.len(), "one id for two events");
 }
 
+/// One test, for a broker takes its time to start.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn events_come_in_order_and_a_lost_confirm_repeats_one_under_its_id() {
-    let broker = RabbitMq::start().await;
-    for (backend, exchange) in [(Backend::Sqlite, "on-sqlite"), (Backend::PostgresAndRedis, "on-postgres")] {
+async fn everything_comes_in_order_whatever_becomes_of_confirms_and_of_the_broker() {
+    let mut broker = RabbitMq::start().await;
+    a_lost_confirm_repeats_one_event_under_its_id(&broker).await;
+    a_broker_that_is_killed_while_orders_flow_loses_nothing_and_holds_up_nobody(&mut broker).await;
+}
+
+async fn a_lost_confirm_repeats_one_event_under_its_id(broker: &RabbitMq) {
+    for (backend, exchange) in [(Backend::Sqlite, "confirms-sqlite"), (Backend::PostgresAndRedis, "confirms-postgres")]
+    {
         let between = Between::start(broker.port()).await;
         let consumer = Consumer::join(&broker.url(), exchange).await;
         let settings = [("PAYONCE_AMQP_URL", &*between.url()), ("PAYONCE_AMQP_EXCHANGE", exchange)];
@@ -124,9 +131,7 @@ async fn events_come_in_order_and_a_lost_confirm_repeats_one_under_its_id() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_killed_while_orders_flow_loses_nothing_and_holds_up_nobody() {
-    let mut broker = RabbitMq::start().await;
+async fn a_broker_that_is_killed_while_orders_flow_loses_nothing_and_holds_up_nobody(broker: &mut RabbitMq) {
     let mut shops = Vec::new();
     for (backend, exchange) in [(Backend::Sqlite, "on-sqlite"), (Backend::PostgresAndRedis, "on-postgres")] {
         let consumer = Consumer::join(&broker.url(), exchange).await;

@@ -63,7 +63,7 @@ impl RabbitMq {
     }
 
     async fn up(&self) {
-        let until = Instant::now() + Duration::from_secs(120);
+        let until = Instant::now() + Duration::from_secs(300);
         while Connection::connect(&self.url(), ConnectionProperties::default()).await.is_err() {
             assert!(Instant::now() < until, "RabbitMQ does not start: {}", self.folder.display());
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -86,6 +86,8 @@ impl Drop for RabbitMq {
 fn launch(port: u16, [nodes, mapper]: [u16; 2], folder: &std::path::Path) -> Child {
     let mut command = Command::new(SERVER);
     command
+        // Else the script stays beside the server, and is what would be killed.
+        .env("RUNNING_UNDER_SYSTEMD", "true")
         .env("HOME", folder)
         .env("ERL_EPMD_PORT", mapper.to_string())
         .env("RABBITMQ_NODENAME", format!("payonce{port}@localhost"))

@@ -211,8 +211,8 @@ impl App {
     /// Takes nothing new, ends live connections, waits for what is under way, and closes every door.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.payments.stop(self.patience).await;
-        self.relay.stop().await;
+        // What is told last may be told by another process, or at the next start.
+        tokio::join!(self.payments.stop(self.patience), self.relay.stop());
         // Each socket says goodbye by itself; a reader that does not read is not waited for.
         for _ in 0..100 {
             if self.sockets.open() == 0 {

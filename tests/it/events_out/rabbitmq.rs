@@ -152,7 +152,7 @@ async fn a_broker_that_is_killed_while_orders_flow_loses_nothing_and_holds_up_no
         };
         shops.push((shop, consumer, ordering));
     }
-    for wait in [700, 400] {
+    for wait in [700] {
         tokio::time::sleep(std::time::Duration::from_millis(wait)).await;
         broker.kill();
         broker.start_again().await;

@@ -34,7 +34,8 @@ fn rooms_import_only_what_the_table_allows() {
                 let crates: &[&str] = match room {
                     "store" => &["migration::", "sandbox::"],
                     "app" => &["entity::"],
-                    _ => &["migration::", "sandbox::", "entity::", "sea_orm::"],
+                    "relay" => &["migration::", "sandbox::", "entity::", "sea_orm::"],
+                    _ => &["migration::", "sandbox::", "entity::", "sea_orm::", "lapin::"],
                 };
                 for outside in crates {
                     if line.trim_start().starts_with(&format!("use {outside}")) {

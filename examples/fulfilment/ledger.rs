@@ -42,7 +42,6 @@ impl Ledger {
     }
 
     /// How many parcels there are.
-    #[allow(dead_code)]
     pub async fn parcels(&self) -> Result<i64, DbErr> {
         let count = Statement::from_string(self.0.get_database_backend(), "SELECT COUNT(*) AS n FROM shipments");
         let row = self.0.query_one_raw(count).await?;

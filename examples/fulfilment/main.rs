@@ -54,6 +54,7 @@ struct Arguments {
 async fn main() -> Result<(), Wrong> {
     let arguments = Arguments::parse();
     let ledger = Arc::new(Ledger::open(&arguments.ledger).await?);
+    println!("{} parcels have gone out so far", ledger.parcels().await?);
     let mut tasks = tokio::task::JoinSet::new();
     if let Some(url) = arguments.amqp {
         tasks.spawn(consume(url, arguments.exchange, ledger.clone()));

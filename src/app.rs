@@ -19,6 +19,7 @@ use crate::gateways::{ConfigError, Registry, alipay, wechat_pay};
 use crate::http::{self, HttpSettings, NewToken, SocketSettings, Sockets, TokenKeys, TokenVerifier};
 use crate::payments::ports::{BoxFuture, Clock, Coordination};
 use crate::payments::{Payments, Reconciliation, Settings};
+use crate::relay::{Broker, BrokerSettings, Outlets, Relay, SettingsError, Webhook, WebhookSettings};
 use crate::store::{Depth, Invariant, Product, Store, StoreOptions, Violation};
 
 /// For the head of a request; shorter than proxies keep idle connections, which they find closed then.
@@ -121,6 +122,7 @@ pub struct App {
     /// The gateway simulator, in the dev profile.
     pub sandbox: Option<Sandbox>,
     store: Store,
+    relay: Relay,
     sockets: Arc<Sockets>,
     servers: Vec<JoinHandle<()>>,
     stop: CancellationToken,
@@ -138,6 +140,7 @@ impl App {
             Some(at) => Some(bind("PAYONCE_ADMIN_LISTEN", at).await?),
             None => None,
         };
+        let outlets = outlets(config)?;
         let dev = config.profile == Profile::Dev;
         if dev {
             migrate(config).await?;
@@ -164,7 +167,7 @@ impl App {
             config.number_key.clone(),
             settings(config, public_url.clone()),
         );
-        let tokens = tokens(config, clock)?;
+        let tokens = tokens(config, clock.clone())?;
         let doors = http::doors(
             payments.clone(),
             tokens,
@@ -190,12 +193,14 @@ impl App {
             servers.push(serve(listener, doors.admin));
         }
         payments.start();
+        let relay = Relay::start(&store, &clock, outlets);
         Ok(App {
             address,
             admin_address,
             payments,
             sandbox,
             store,
+            relay,
             sockets: doors.sockets,
             servers,
             stop,
@@ -206,7 +211,8 @@ impl App {
     /// Takes nothing new, ends live connections, waits for what is under way, and closes every door.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.payments.stop(self.patience).await;
+        // What is told last may be told by another process, or at the next start.
+        tokio::join!(self.payments.stop(self.patience), self.relay.stop());
         // Each socket says goodbye by itself; a reader that does not read is not waited for.
         for _ in 0..100 {
             if self.sockets.open() == 0 {
@@ -269,7 +275,8 @@ async fn bind(variable: &str, at: SocketAddr) -> Result<TcpListener, StartError>
 /// Opens the store that is configured.
 pub async fn connect(config: &Config) -> Result<Store, StartError> {
     let options = StoreOptions { url: config.database_url.clone(), max_connections: 16 };
-    Store::connect(&options).await.map_err(|e| unreachable_database(&e))
+    let store = Store::connect(&options).await.map_err(|e| unreachable_database(&e))?;
+    Ok(store.telling(outlets(config)?.channels()))
 }
 
 /// Makes the database what this version needs. Several processes may try at once: one does it, the rest
@@ -418,6 +425,25 @@ fn alipay_config(config: &Config, sandbox: Option<&Sandbox>) -> Option<alipay::C
     })
 }
 
+/// Where events go; nothing is connected to yet.
+fn outlets(config: &Config) -> Result<Outlets, StartError> {
+    let wrong = |variable: &'static str| move |e: SettingsError| failed(variable, e);
+    let amqp = config
+        .events
+        .amqp
+        .as_ref()
+        .map(|given| Broker::new(BrokerSettings { url: given.url.clone(), exchange: given.exchange.clone() }));
+    let webhook = config
+        .events
+        .webhook
+        .as_ref()
+        .map(|given| Webhook::new(&WebhookSettings { url: given.url.clone(), secrets: given.secrets.clone() }));
+    Ok(Outlets {
+        amqp: amqp.transpose().map_err(wrong("PAYONCE_AMQP_URL"))?.map(Arc::new),
+        webhook: webhook.transpose().map_err(wrong("PAYONCE_WEBHOOK_URL"))?.map(Arc::new),
+    })
+}
+
 async fn coordination(config: &Config) -> Result<Arc<dyn Coordination>, StartError> {
     match &config.redis_url {
         None => Ok(Arc::new(InProcessCoordination::new())),
@@ -511,6 +537,18 @@ pub async fn doctor(config: &Config, deep: bool) -> bool {
             say("redis", Err("PAYONCE_REDIS_URL: does not answer; requests will be slower, and still right".to_owned()))
         }
         Err(e) => say("redis", Err(e.to_string())),
+    }
+    match outlets(config) {
+        Ok(outlets) => {
+            if let Some(broker) = outlets.amqp {
+                let answers = broker.check().await.map(|()| "answers, and has the exchange".to_owned());
+                say("rabbitmq", answers.map_err(|why| format!("PAYONCE_AMQP_URL: {why}; events wait")));
+            }
+            if let Some(webhook) = outlets.webhook {
+                say("webhook", Ok(format!("events go to {}, signed", webhook.host())));
+            }
+        }
+        Err(e) => say("events", Err(e.to_string())),
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let registry = Registry { wechat_pay: wechat_pay_config(config, None), alipay: alipay_config(config, None) };

@@ -1,6 +1,10 @@
 //! File and environment to a typed `Config`. A wrong or missing value stops the start with one line
 //! that names the variable and says what would be right.
 
+mod events;
+
+pub use events::{Amqp, Events, Webhook};
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -133,6 +137,8 @@ pub struct Config {
     pub wechat_pay: Option<WechatPay>,
     /// `PAYONCE_ALIPAY_*`
     pub alipay: Option<Alipay>,
+    /// `PAYONCE_AMQP_*`, `PAYONCE_WEBHOOK_*`
+    pub events: Events,
     /// `PAYONCE_SANDBOX_LISTEN`; `None`: off.
     pub sandbox_listen: Option<SocketAddr>,
     /// `PAYONCE_SANDBOX_HOME`: where the sandbox keeps its keys and its orders; `None`: off, nothing is kept.
@@ -197,6 +203,10 @@ const KEYS: &[&str] = &[
     "alipay_app_cert_file",
     "alipay_alipay_cert_file",
     "alipay_root_cert_file",
+    "amqp_url",
+    "amqp_exchange",
+    "webhook_url",
+    "webhook_secret",
     "sandbox_listen",
     "sandbox_home",
     "sandbox_url",
@@ -209,8 +219,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// Names that a later version will understand: better refused than taken for something that works.
-const LATER: [&str; 7] =
-    ["amqp_url", "jwks_url", "webhook_", "quote_", "rate_", "trusted_", "customer_daily_max_minor"];
+const LATER: [&str; 5] = ["jwks_url", "quote_", "rate_", "trusted_", "customer_daily_max_minor"];
 
 const DEV_SECRET: &str = "payonce-dev-secret-not-for-production-use";
 const DEV_NUMBER_KEY: &str = "payonce-dev-number-key-not-for-production";
@@ -261,6 +270,7 @@ impl Config {
             number_key: values.number_key(dev)?,
             wechat_pay: values.wechat_pay()?,
             alipay: values.alipay()?,
+            events: values.events(dev)?,
             sandbox_listen: values.address("sandbox_listen", dev.then_some("127.0.0.1:8090"))?,
             sandbox_home: Some(PathBuf::from(values.text("sandbox_home", ".payonce/sandbox")))
                 .filter(|p| p.as_os_str() != "off"),
@@ -585,7 +595,7 @@ mod tests {
             ("PAYONCE_PUBLIC_URL", "ftp://x", "https://"),
             ("PAYONCE_WS_PER_PROCESS", "0", "from 1"),
             ("PAYONCE_LOG_FORMAT", "xml", "neither json nor pretty"),
-            ("PAYONCE_AMQP_URL", "amqp://x", "leave it unset"),
+            ("PAYONCE_RATE_PER_SUBJECT", "5", "leave it unset"),
             ("PAYONCE_JWKS_FILE", "/nowhere/jwks.json", "/nowhere/jwks.json"),
         ];
         for (variable, value, hint) in cases {

@@ -21,5 +21,7 @@ pub mod graphql;
 pub mod http;
 /// The workflows: one file per verb, the guard around them, the scheduler behind them.
 pub mod payments;
+/// Door out: the event table to RabbitMQ and to a webhook.
+pub mod relay;
 /// Door out: SQL. The judge.
 pub mod store;

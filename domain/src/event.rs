@@ -40,7 +40,8 @@ pub enum EventType {
 }
 
 impl EventType {
-    const ALL: [EventType; 16] = [
+    /// Every one of them.
+    pub const ALL: [EventType; 16] = [
         Self::OrderCreated,
         Self::OrderClosing,
         Self::OrderClosed,

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
-use crate::{Gateway, Operation};
+use crate::{EventType, Gateway, Operation};
 
 /// Crockford's base 32: no I, L, O, U.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -88,17 +88,21 @@ impl NumberKey {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part.as_bytes());
         }
-        let digest = mac.finalize().into_bytes();
-        let mut id = String::with_capacity(prefix.len() + LENGTH);
-        id.push_str(prefix);
-        for i in 0..LENGTH {
-            let bit = i * 5;
-            let pair = u16::from_be_bytes([digest[bit / 8], digest[bit / 8 + 1]]);
-            let index = (pair >> (11 - bit % 8)) & 31;
-            id.push(char::from(ALPHABET[usize::from(index)]));
-        }
-        id
+        written(prefix, &mac.finalize().into_bytes())
     }
+}
+
+/// The prefix and the first 130 bits of a digest.
+fn written(prefix: &str, digest: &[u8]) -> String {
+    let mut id = String::with_capacity(prefix.len() + LENGTH);
+    id.push_str(prefix);
+    for i in 0..LENGTH {
+        let bit = i * 5;
+        let pair = u16::from_be_bytes([digest[bit / 8], digest[bit / 8 + 1]]);
+        let index = (pair >> (11 - bit % 8)) & 31;
+        id.push(char::from(ALPHABET[usize::from(index)]));
+    }
+    id
 }
 
 macro_rules! prefixed_id {
@@ -171,6 +175,20 @@ prefixed_id!(
     RefundId,
     "rfd_"
 );
+prefixed_id!(
+    /// An event, as it is told outside: `evt_` and 26 characters. However often an event is told, its id is the same.
+    EventId,
+    "evt_"
+);
+
+impl EventId {
+    /// The id of the event that gave `order` this version. `about` is the payment or refund that it names, or
+    /// nothing: a store that lost its last commits numbers anew, and what happens then may be something else.
+    pub fn of(order: &OrderId, version: i64, kind: EventType, about: &str) -> Self {
+        let told = format!("{order} {version} {} {about}", kind.name());
+        Self(written(Self::PREFIX, &Sha256::digest(told)))
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -226,6 +244,16 @@ mod tests {
         // A change here would give every retry after an upgrade a new number: a second charge.
         let a = operation("alice", OperationName::CreateOrder, "intent-0000000001");
         assert_eq!(key().order(&a).as_str(), PINNED_ORDER);
+    }
+
+    #[test]
+    fn an_event_keeps_its_id_and_another_has_another() {
+        let order = OrderId::parse(PINNED_ORDER).unwrap();
+        let id = EventId::of(&order, 3, EventType::PaymentPending, "pay_1");
+        assert_eq!(id.as_str(), "evt_H3R8PW5X74GKKK8G8E6BTZXQ19");
+        assert_ne!(id, EventId::of(&order, 2, EventType::PaymentPending, "pay_1"));
+        assert_ne!(id, EventId::of(&order, 3, EventType::PaymentUnknown, "pay_1"));
+        assert_ne!(id, EventId::of(&order, 3, EventType::PaymentPending, "pay_2"));
     }
     const PINNED_ORDER: &str = "ord_TTE3WBKH4EVNKWQ3EFSGSDZ12Z";
 }

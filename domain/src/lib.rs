@@ -17,7 +17,7 @@ mod settle;
 
 pub use event::{EventType, NewEvent};
 pub use gateway::{ClientAction, Gateway, OpenPayment, PaymentProduct, RefundRequest};
-pub use ids::{IdError, NumberKey, OrderId, PaymentId, RefundId};
+pub use ids::{EventId, IdError, NumberKey, OrderId, PaymentId, RefundId};
 pub use key::{FINGERPRINT_VERSION, Fingerprint, IdempotencyKey, KeyError, Operation, OperationName};
 pub use money::{Currency, Money, MoneyError};
 pub use order::{CloseReason, MAX_ATTEMPTS, NewOrder, Order, OrderLine, OrderState, OrderStatus, RuleError};

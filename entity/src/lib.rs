@@ -1,6 +1,7 @@
 //! One file per table: rows and nothing else. What they mean is decided in `domain` and put together
 //! in the `store` room.
 
+pub mod dead_letter;
 pub mod event;
 pub mod notification;
 pub mod operation;

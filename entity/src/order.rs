@@ -25,6 +25,11 @@ pub struct Model {
     pub paid_at: Option<DateTimeUtc>,
     pub closed_at: Option<DateTimeUtc>,
     pub next_at: Option<DateTimeUtc>,
+    pub amqp_version: Option<i64>,
+    pub amqp_at: Option<DateTimeUtc>,
+    pub webhook_version: Option<i64>,
+    pub webhook_at: Option<DateTimeUtc>,
+    pub webhook_failing_since: Option<DateTimeUtc>,
 }
 
 impl ActiveModelBehavior for ActiveModel {}

@@ -29,7 +29,13 @@ pub async fn drain(site: &Arc<Site>, journal: &Arc<Journal>) -> Result<Duration>
     loop {
         let rows = Rows::read(&look).await?;
         let ledger = judge::ledger(site).await?;
-        let restless = restless(&rows, &ledger);
+        let mut restless = restless(&rows, &ledger);
+        if let Some(consumer) = &site.consumer
+            && !journal.book().rewound
+        {
+            let missing = consumer.missing(&look).await?;
+            restless.extend((missing > 0).then(|| (None, format!("{missing} events have not come"))));
+        }
         if restless.is_empty() {
             break;
         }

@@ -55,6 +55,9 @@ pub async fn judge(site: &Site, journal: &Journal) -> Result<()> {
     money(&rows, &truth, journal);
     intent_before_act(site, &rows, journal).await?;
     promises(&rows, journal);
+    if let Some(consumer) = &site.consumer {
+        consumer.judge(&look, journal).await?;
+    }
     look.close().await?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::Result;
 use crate::process::{Process, free_port};
-use crate::servers::{MariaDb, Postgres, Redis};
+use crate::servers::{MariaDb, Postgres, RabbitMq, Redis};
 
 /// Customers that order; one token each.
 pub const CUSTOMERS: usize = 6;
@@ -15,7 +15,7 @@ pub const CUSTOMERS: usize = 6;
 pub enum Backend {
     /// One process on a file.
     Sqlite,
-    /// Three processes on PostgreSQL and Redis.
+    /// Three processes on PostgreSQL and Redis, which tell RabbitMQ.
     Postgres,
     /// Three processes on MariaDB and Redis.
     Mariadb,
@@ -54,6 +54,8 @@ pub struct Machines {
     pub postgres: Option<Postgres>,
     /// There when a site wants it.
     pub mariadb: Option<MariaDb>,
+    /// There when a site wants it.
+    pub rabbitmq: Option<RabbitMq>,
     /// One for each server's lane: a fault in one does not disturb the other.
     pub redis: Vec<Redis>,
     // Last: what is in it is still used while the others end.
@@ -78,11 +80,13 @@ impl Machines {
             admin,
             postgres: None,
             mariadb: None,
+            rabbitmq: None,
             redis: vec![],
             home,
         };
         let home = &machines.home.path;
         if backends.contains(&Backend::Postgres) {
+            machines.rabbitmq = Some(RabbitMq::start(&home.join("rabbitmq"))?);
             machines.postgres = Some(Postgres::start(&home.join("postgres")).await?);
         }
         if backends.contains(&Backend::Mariadb) {
@@ -90,6 +94,9 @@ impl Machines {
         }
         for lane in ["redis-postgres", "redis-mariadb"] {
             machines.redis.push(Redis::start(&home.join(lane)).await?);
+        }
+        if let Some(rabbitmq) = &machines.rabbitmq {
+            rabbitmq.up().await?;
         }
         Ok(machines)
     }

@@ -2,6 +2,7 @@
 //! database and the gateway's own ledger. Without arguments it does a few minutes of everything.
 
 mod client;
+mod consumer;
 mod drain;
 mod expiry;
 mod faults;

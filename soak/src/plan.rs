@@ -15,12 +15,13 @@ use crate::storm::{Figure, storms};
 use crate::trial::{Outcome, Trial};
 
 /// What the short form breaks, group by group: each group is one trial.
-const SHORT: [&[Fault]; 5] = [
+const SHORT: [&[Fault]; 6] = [
     &[Fault::Crash],
     &[Fault::Kill, Fault::Disconnect, Fault::Gateway, Fault::Wire],
     &[Fault::DatabaseCrash, Fault::DatabaseSessions, Fault::LostCommits, Fault::DatabaseFreeze],
     &[Fault::RedisFlush, Fault::RedisRestart, Fault::RedisFreeze, Fault::RedisKick, Fault::RedisLies],
     &[Fault::Rewind],
+    &[Fault::Broker],
 ];
 
 /// Exactly these faults with exactly this seed, on each of these databases.

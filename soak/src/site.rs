@@ -10,10 +10,11 @@ use sea_orm::{Database, DatabaseConnection};
 use tokio::sync::Mutex;
 
 use crate::Result;
+use crate::consumer::Consumer;
 use crate::machines::{Backend, Machines};
 use crate::process::{Process, free_port};
 use crate::proxy::Proxy;
-use crate::servers::{MariaDb, Postgres, Redis, mariadb, postgres};
+use crate::servers::{MariaDb, Postgres, RabbitMq, Redis, mariadb, postgres};
 
 /// The lease of an operation here: short, so that takeovers are quick.
 const LEASE: &str = "500ms";
@@ -38,6 +39,8 @@ pub struct Site {
     pub ports: Vec<u16>,
     /// How often a process of Payonce was killed, or died as told.
     pub kills: AtomicU64,
+    /// Who is told what happens, where RabbitMQ is.
+    pub consumer: Option<Consumer>,
     /// For the harness' own questions to the sandbox.
     pub http: reqwest::Client,
     processes: Vec<Mutex<Option<Process>>>,
@@ -79,7 +82,7 @@ impl Site {
         let url = format!("http://127.0.0.1:{sandbox_port}");
         sandbox.until(async || http.get(format!("{url}/__sandbox/ledger")).send().await.is_ok()).await?;
         let ports: Vec<u16> = (0..backend.processes()).map(|_| free_port()).collect();
-        let site = Self {
+        let mut site = Self {
             backend,
             machines: machines.clone(),
             dir,
@@ -88,6 +91,7 @@ impl Site {
             to_gateway: Proxy::start(vec![sandbox_port], seed + 1).await?,
             sandbox: url,
             kills: AtomicU64::new(0),
+            consumer: None,
             http,
             processes: ports.iter().map(|_| Mutex::new(None)).collect(),
             redis_port: AtomicU16::new(0),
@@ -95,6 +99,9 @@ impl Site {
             ports,
             _sandbox: sandbox,
         };
+        if let Some(rabbitmq) = site.rabbitmq() {
+            site.consumer = Some(Consumer::join(rabbitmq.url(), site.database.clone()).await?);
+        }
         site.redis_at(site.redis().map_or(0, |redis| redis.port));
         for n in 0..site.ports.len() {
             site.start(n, "").await?;
@@ -147,6 +154,8 @@ impl Site {
             ("SANDBOX_LISTEN", "off".to_owned()),
             ("DATABASE_URL", self.database_url(self.to_database.as_ref().map(|p| p.port))),
             ("REDIS_URL", redis_url(self.redis_port.load(Relaxed))),
+            ("AMQP_URL", self.rabbitmq().map(RabbitMq::url).unwrap_or_default()),
+            ("AMQP_EXCHANGE", self.exchange()),
             ("PUBLIC_URL", format!("http://127.0.0.1:{}", self.notified_at.port)),
             ("LEASE", LEASE.to_owned()),
             ("LOG", "info,sqlx=off,sea_orm_migration=warn".to_owned()),
@@ -236,6 +245,9 @@ impl Site {
         {
             redis.start_again().await?;
         }
+        if let Some(rabbitmq) = self.rabbitmq() {
+            rabbitmq.start_again().await?;
+        }
         for n in 0..self.ports.len() {
             // Whatever it was told to die of, it shall not any more.
             if let Some(mut process) = self.processes[n].lock().await.take() {
@@ -280,6 +292,16 @@ impl Site {
             Backend::Postgres => self.machines.redis.first(),
             Backend::Mariadb => self.machines.redis.get(1),
         }
+    }
+
+    /// The site's RabbitMQ.
+    pub fn rabbitmq(&self) -> Option<&RabbitMq> {
+        self.machines.rabbitmq.as_ref().filter(|_| self.backend == Backend::Postgres)
+    }
+
+    /// Its own: sites share the server.
+    fn exchange(&self) -> String {
+        self.rabbitmq().map_or_else(String::new, |_| self.database.clone())
     }
 
     /// The token of this customer.

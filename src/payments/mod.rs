@@ -6,6 +6,7 @@ mod caller;
 mod cancel;
 mod change;
 mod create_order;
+mod dead_letters;
 mod error;
 mod expiry;
 mod guard;
@@ -36,7 +37,7 @@ pub use repay::Repay;
 pub use settle::Taken;
 
 /// What the store answers lists with; callers of the workflows need no more of it.
-pub use crate::store::{OrderFilter, Page, PageRequest, Product, RefundFilter};
+pub use crate::store::{DeadLetter, OrderFilter, Page, PageRequest, Product, RefundFilter};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

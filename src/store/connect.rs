@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use sea_orm::sqlx::{Executor, Row, raw_sql};
-use sea_orm::{ConnectOptions, Database};
+use sea_orm::{ConnectOptions, Database, DatabaseConnection};
+use tokio::sync::watch;
 
-use super::{Store, StoreError};
+use super::{Channels, Store, StoreError};
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
@@ -23,10 +24,14 @@ impl Store {
             let write = Database::connect(sqlite_writer(&options.url)).await?;
             // Opened second: the writer makes the file.
             let read = Database::connect(sqlite_readers(&options.url, options.max_connections)).await?;
-            return Ok(Store { write, read });
+            return Ok(Store::on(write, read));
         }
         let pool = Database::connect(server(options)).await?;
-        Ok(Store { write: pool.clone(), read: pool })
+        Ok(Store::on(pool.clone(), pool))
+    }
+
+    fn on(write: DatabaseConnection, read: DatabaseConnection) -> Store {
+        Store { write, read, channels: Channels::default(), changes: watch::Sender::new(()) }
     }
 
     /// The connection that migrations run on.

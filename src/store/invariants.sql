@@ -100,6 +100,11 @@ SELECT o.id FROM orders o LEFT JOIN events e ON e.order_seq = o.seq WHERE :among
  GROUP BY o.id, o.version HAVING COUNT(e.seq) <> o.version OR COUNT(DISTINCT e.version) <> o.version
     OR MAX(e.version) <> o.version OR MIN(e.version) <> 1;
 
+-- events_go_out: Where a channel is behind an order's events, it is looked at again.
+SELECT o.id FROM orders o WHERE :among(o.seq)
+   AND (o.amqp_at IS NULL AND o.amqp_version <> o.version OR o.webhook_at IS NULL AND o.webhook_version <> o.version
+    OR o.amqp_version > o.version OR o.webhook_version > o.version);
+
 -- lease_is_short: No operation runs on 20 s after its lease has ended.
 SELECT c.seq FROM operations c WHERE c.state = 'RUNNING' AND c.lease_until < :lease_over;
 

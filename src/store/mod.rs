@@ -4,6 +4,7 @@
 
 mod claims;
 mod connect;
+mod dead_letters;
 mod due;
 mod expiry;
 mod inbox;
@@ -14,9 +15,11 @@ mod orders;
 mod products;
 mod reconciling;
 mod rows;
+mod telling;
 
 pub use claims::{Claim, ClaimState, Lease, NewClaim};
 pub use connect::StoreOptions;
+pub use dead_letters::DeadLetter;
 pub use due::Due;
 pub use inbox::{InboxOutcome, Kept, NewNotification};
 pub use invariants::{Depth, Invariant, Violation};
@@ -24,6 +27,7 @@ pub use lists::{OrderFilter, Page, PageRequest, RefundFilter};
 pub use orders::Held;
 pub use products::Product;
 pub use reconciling::{RecordedPayment, RecordedRefund};
+pub use telling::{Behind, Channel, Channels, ToTell, Untold};
 
 use std::time::Duration;
 
@@ -31,6 +35,7 @@ use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, RuntimeErr, SqlErr,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait,
 };
+use tokio::sync::watch;
 
 /// The database, and what is promised about it: pools that roll back what was left open, timeouts at the
 /// server, one writer on SQLite.
@@ -38,6 +43,10 @@ use sea_orm::{
 pub struct Store {
     write: DatabaseConnection,
     read: DatabaseConnection,
+    /// Who is told outside of what happens.
+    channels: Channels,
+    /// Something has happened that somebody is to be told of.
+    changes: watch::Sender<()>,
 }
 
 /// What broke in the store.
@@ -102,6 +111,8 @@ fn in_the_way(cause: &sea_orm::sqlx::Error) -> bool {
 /// was cancelled inside an open transaction.
 pub struct Tx {
     inner: DatabaseTransaction,
+    channels: Channels,
+    changes: watch::Sender<()>,
 }
 
 impl Store {
@@ -112,7 +123,8 @@ impl Store {
             sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
             ..TransactionOptions::default()
         };
-        Ok(Tx { inner: self.write.begin_with_options(options).await? })
+        let inner = self.write.begin_with_options(options).await?;
+        Ok(Tx { inner, channels: self.channels, changes: self.changes.clone() })
     }
 
     /// Whether the database answers now.
@@ -156,7 +168,9 @@ impl Tx {
     ///
     /// An error says nothing about whether it happened: the caller reads the claim again.
     pub async fn commit(self) -> Result<(), StoreError> {
-        Ok(self.inner.commit().await?)
+        let done = self.inner.commit().await;
+        self.changes.send_replace(());
+        Ok(done?)
     }
 
     fn backend(&self) -> DbBackend {

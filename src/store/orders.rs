@@ -23,7 +23,9 @@ pub struct Held {
 impl Tx {
     /// Writes a new order with everything in it. `IdTaken`: its id was given before.
     pub async fn insert_order(&self, order: &Order, now: Timestamp) -> Result<(), StoreError> {
-        let placed = order::Entity::insert(rows::order_row(order, None)).exec(&self.inner).await?;
+        let mut row = rows::order_row(order, None);
+        self.to_tell_of_new(&mut row, now);
+        let placed = order::Entity::insert(row).exec(&self.inner).await?;
         let seq = placed.last_insert_id;
         let lines = order.lines.iter().enumerate().map(|(n, line)| rows::line_row(line, seq, n));
         order_line::Entity::insert_many(lines).exec_without_returning(&self.inner).await?;
@@ -67,6 +69,9 @@ impl Tx {
             if let ActiveValue::Set(value) = row.get(column) {
                 update = update.col_expr(column, Expr::val(value));
             }
+        }
+        if !order.happened.is_empty() {
+            update = self.to_tell(update, loaded.version, now);
         }
         one_row(update.filter(order::Column::Version.eq(loaded.version)).exec(&self.inner).await?.rows_affected)?;
         for payment in &order.payments {

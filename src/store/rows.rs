@@ -96,6 +96,11 @@ pub(super) fn order_row(order: &Order, seq: Option<i64>) -> order::ActiveModel {
         paid_at: Set(paid_at),
         closed_at: Set(closed_at),
         next_at: Set(order.next_at),
+        amqp_version: NotSet,
+        amqp_at: NotSet,
+        webhook_version: NotSet,
+        webhook_at: NotSet,
+        webhook_failing_since: NotSet,
     }
 }
 

@@ -6,6 +6,7 @@ mod architecture;
 mod cancel_order;
 mod coordination;
 mod create_order;
+mod events_out;
 mod front_door;
 mod gateway_contract;
 mod gateway_faults;

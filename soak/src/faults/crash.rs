@@ -10,7 +10,7 @@ use crate::site::Site;
 
 /// Where a process can be told to die, at which time it comes there at the latest, and how many died there in this
 /// run. What comes less often than an order ends it at the first time.
-pub static POINTS: [(&str, u64, AtomicU64); 16] = [
+pub static POINTS: [(&str, u64, AtomicU64); 17] = [
     ("before_claim", 3, AtomicU64::new(0)),
     ("after_claim", 3, AtomicU64::new(0)),
     ("after_intent", 3, AtomicU64::new(0)),
@@ -25,6 +25,7 @@ pub static POINTS: [(&str, u64, AtomicU64); 16] = [
     ("refund_reserved", 1, AtomicU64::new(0)),
     ("refund_done_uncommitted", 1, AtomicU64::new(0)),
     ("recovery", 1, AtomicU64::new(0)),
+    ("event_unmarked", 4, AtomicU64::new(0)),
     ("draining", 1, AtomicU64::new(0)),
     // Not a point of the code: killed while its request is on the way to the gateway.
     ("request_partly_sent", 1, AtomicU64::new(0)),
@@ -48,6 +49,9 @@ async fn die_at_each(site: &Arc<Site>, n: usize, first: usize, mut random: Rando
             break;
         }
         let (point, latest, died) = &POINTS[turn % POINTS.len()];
+        if *point == "event_unmarked" && site.rabbitmq().is_none() {
+            continue;
+        }
         let time = 1 + random.below(*latest);
         site.kill(n).await;
         site.start(n, &format!("{point}={time}")).await?;

@@ -1,5 +1,6 @@
 //! What is broken on purpose. Each driver breaks one kind of thing until its time is over, by chance of its seed.
 
+mod broker;
 mod crash;
 mod database;
 mod disconnect;
@@ -53,6 +54,8 @@ pub enum Fault {
     RedisKick,
     /// Something that says OK to every SET, has nothing and keeps nothing.
     RedisLies,
+    /// RabbitMQ is killed, and stands still.
+    Broker,
     /// Many of these at once.
     Everything,
 }
@@ -68,6 +71,7 @@ impl Fault {
         match self {
             Self::Crash | Self::Kill | Self::Disconnect | Self::Gateway | Self::Wire | Self::Everything => true,
             Self::Rewind => backend != Backend::Mariadb,
+            Self::Broker => backend == Backend::Postgres,
             _ => backend != Backend::Sqlite,
         }
     }
@@ -106,6 +110,7 @@ impl Fault {
             Self::RedisFreeze => redis::freeze(site, random, until).await,
             Self::RedisKick => redis::kick(site, until).await,
             Self::RedisLies => redis::lies(site, until).await,
+            Self::Broker => broker::run(site, random, until).await,
             Self::Everything => everything(site, journal, random, until).await,
         }
     }

@@ -2,10 +2,12 @@
 
 pub mod mariadb;
 pub mod postgres;
+mod rabbitmq;
 mod redis;
 
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;
+pub use rabbitmq::RabbitMq;
 pub use redis::Redis;
 
 use std::path::PathBuf;

@@ -4,6 +4,7 @@ mod cancel_order;
 mod create_order;
 mod refund_order;
 mod repay_order;
+mod resend_dead_letters;
 mod sync_order;
 
 use async_graphql::MergedObject;
@@ -17,6 +18,7 @@ pub struct MutationRoot(
     cancel_order::CancelOrderMutation,
     refund_order::RefundOrderMutation,
     sync_order::SyncOrderMutation,
+    resend_dead_letters::ResendDeadLettersMutation,
 );
 
 /// The whole mutation type.
@@ -31,6 +33,7 @@ impl MutationRoot {
             cancel_order::CancelOrderMutation,
             refund_order::RefundOrderMutation,
             sync_order::SyncOrderMutation,
+            resend_dead_letters::ResendDeadLettersMutation,
         )
     }
 }

@@ -6,12 +6,14 @@ pub mod desk;
 pub mod event_stream;
 pub mod form;
 pub mod invariants;
+pub mod rabbitmq;
 pub mod redis_cluster;
 pub mod redis_proxy;
 pub mod redis_sentinel;
 pub mod redis_server;
 pub mod shop;
 pub mod watcher;
+pub mod webhook;
 pub mod wire;
 
 pub use database::Backend;

@@ -72,16 +72,15 @@ impl Tx {
                 OrderState::Closed { reason, .. } => Some(reason.name()),
                 _ => None,
             });
-            let updated = order::Entity::update_many()
+            let update = order::Entity::update_many()
                 .col_expr(order::Column::Version, Expr::val(version + 1))
                 .col_expr(order::Column::Status, Expr::val(OrderStatus::Closed.name()))
                 .col_expr(order::Column::CloseReason, Expr::val(reason))
                 .col_expr(order::Column::ClosedAt, Expr::val(now))
                 .col_expr(order::Column::NextAt, Expr::val(Option::<Timestamp>::None))
                 .filter(order::Column::Seq.is_in(held.iter().map(|h| h.seq)))
-                .filter(order::Column::Version.eq(version))
-                .exec(&self.inner)
-                .await?;
+                .filter(order::Column::Version.eq(version));
+            let updated = self.to_tell(update, version, now).exec(&self.inner).await?;
             if updated.rows_affected != held.len() as u64 {
                 return Err(StoreError::Conflict);
             }

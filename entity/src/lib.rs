@@ -9,3 +9,4 @@ pub mod order_line;
 pub mod payment;
 pub mod product;
 pub mod refund;
+pub mod token_revocation;

@@ -12,6 +12,7 @@ mod live;
 mod orders;
 mod products;
 mod reconciling;
+mod revocations;
 mod rows;
 
 pub use claims::{Claim, ClaimState, Lease, NewClaim};
@@ -23,6 +24,7 @@ pub use lists::{OrderFilter, Page, PageRequest, RefundFilter};
 pub use orders::Held;
 pub use products::Product;
 pub use reconciling::{RecordedPayment, RecordedRefund};
+pub use revocations::{Revocation, RevocationMark};
 
 use std::time::Duration;
 

@@ -435,9 +435,10 @@ impl Values {
             (Some(secret), None) => Ok(TokenKey::Hs256(secret.into())),
             (None, Some(file)) => Ok(TokenKey::Jwks(self.file("jwks_file", &file)?)),
             (None, None) if dev => Ok(TokenKey::Hs256(DEV_SECRET.into())),
-            (None, None) => {
-                Err(wrong("jwks_url", "is missing, and so are PAYONCE_JWKS_FILE and PAYONCE_JWT_HS256_SECRET; production needs one of them"))
-            }
+            (None, None) => Err(wrong(
+                "jwks_url",
+                "is missing, and so are PAYONCE_JWKS_FILE and PAYONCE_JWT_HS256_SECRET; production needs one of them",
+            )),
         }
     }
 

@@ -56,11 +56,15 @@ pub async fn revoke_tokens_at(config: &Config, what: Revoke, now: Timestamp) -> 
         Revoke::Subject(subject, _) if !fits(&subject) => return Err(failed("--sub", "has 1 to 255 bytes")),
         Revoke::Jti(jti) if !fits(&jti) => return Err(failed("--jti", "has 1 to 255 bytes")),
         Revoke::Subject(_, Some(before)) if before > now => {
-            return Err(failed("--before", "is in the future; right is a time that has been, like 2026-11-20T12:00:00Z"));
+            return Err(failed(
+                "--before",
+                "is in the future; right is a time that has been, like 2026-11-20T12:00:00Z",
+            ));
         }
         Revoke::Subject(subject, before) => {
             let issued_before = before.unwrap_or(now);
-            let done = format!("tokens of {subject:?} issued before {} are no longer taken", issued_before.to_rfc3339());
+            let done =
+                format!("tokens of {subject:?} issued before {} are no longer taken", issued_before.to_rfc3339());
             (Revocation::Subject { subject, issued_before }, done)
         }
         Revoke::Jti(jti) => {

@@ -115,7 +115,8 @@ fn network(text: &str) -> Result<IpNet, ConfigError> {
 
 /// `.graphql` and `.json` files of a folder, by name.
 fn documents(folder: &str) -> Result<Vec<DocumentFile>, ConfigError> {
-    let failed = |path: &Path, why: &dyn std::fmt::Display| wrong("trusted_documents", format!("{}: {why}", path.display()));
+    let failed =
+        |path: &Path, why: &dyn std::fmt::Display| wrong("trusted_documents", format!("{}: {why}", path.display()));
     let folder = Path::new(folder);
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|e| failed(folder, &e))? {
@@ -126,7 +127,10 @@ fn documents(folder: &str) -> Result<Vec<DocumentFile>, ConfigError> {
         }
     }
     if files.is_empty() {
-        return Err(failed(folder, &"there is no .graphql and no .json file in it; nobody but staff could ask anything"));
+        return Err(failed(
+            folder,
+            &"there is no .graphql and no .json file in it; nobody but staff could ask anything",
+        ));
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(files)

@@ -44,8 +44,7 @@ pub(super) struct Access {
 
 impl Access {
     pub fn new(tokens: TokenVerifier, payments: &Payments, settings: AccessSettings) -> Self {
-        let limiter =
-            |kind, rate: Option<Rate>| Some(Arc::new(Limiter::new(kind, rate?, tokens.clock())));
+        let limiter = |kind, rate: Option<Rate>| Some(Arc::new(Limiter::new(kind, rate?, tokens.clock())));
         let (subjects, addresses) = (limiter("subject", settings.subject), limiter("address", settings.address));
         let limiters: Vec<_> = subjects.iter().chain(&addresses).cloned().collect();
         if let Some(coordination) = settings.coordination.filter(|_| !limiters.is_empty()) {

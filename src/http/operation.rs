@@ -119,9 +119,7 @@ impl Executor {
             }
             (Document::Id(id), trusted) => {
                 let known = trusted.as_ref().and_then(|trusted| trusted.get(&id)).map(str::to_owned);
-                known.ok_or_else(|| {
-                    ApiError::new(code::DOCUMENT_NOT_TRUSTED, "No document is known here by this id.")
-                })
+                known.ok_or_else(|| ApiError::new(code::DOCUMENT_NOT_TRUSTED, "No document is known here by this id."))
             }
         }
     }

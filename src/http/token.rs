@@ -74,7 +74,8 @@ impl From<TokenError> for ApiError {
             Invalid(why) => ApiError::new(code::UNAUTHENTICATED, format!("The token {why}.")),
             Expired => ApiError::new(code::TOKEN_EXPIRED, "The token has expired. Get a new one."),
             Unchecked => {
-                let words = "Tokens cannot be checked right now: the issuer's keys cannot be read. Send the same again.";
+                let words =
+                    "Tokens cannot be checked right now: the issuer's keys cannot be read. Send the same again.";
                 ApiError::new(code::INTERNAL, words).again_after(5_000)
             }
         }

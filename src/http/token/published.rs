@@ -138,7 +138,10 @@ impl Published {
         let asked = self.http.get(self.url.clone()).header(header::ACCEPT, "application/json");
         let mut response = asked.send().await.map_err(failed)?;
         if response.status() != StatusCode::OK {
-            return Err(format!("the JWKS URL answers {}; right is 200, redirects are not followed", response.status()));
+            return Err(format!(
+                "the JWKS URL answers {}; right is 200, redirects are not followed",
+                response.status()
+            ));
         }
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {

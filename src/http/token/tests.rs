@@ -177,7 +177,10 @@ fn claims_are_judged_one_by_one() {
 #[test]
 fn headers_that_ask_for_trust_are_refused() {
     for typ in ["JWT", "jwt", "at+jwt", "AT+JWT"] {
-        assert!(shared().verify_now(&hs256(json!({"alg": "HS256", "typ": typ, "kid": "any"}), claims())).is_ok(), "{typ}");
+        assert!(
+            shared().verify_now(&hs256(json!({"alg": "HS256", "typ": typ, "kid": "any"}), claims())).is_ok(),
+            "{typ}"
+        );
     }
     assert!(shared().verify_now(&hs256(json!({"alg": "HS256"}), claims())).is_ok());
     let names =

@@ -89,7 +89,7 @@ enum Tokens {
         #[arg(long, required_unless_present = "jti", conflicts_with = "jti")]
         sub: Option<String>,
         /// Only those that were issued before this time: 2026-11-20T12:00:00Z.
-        #[arg(long, value_name = "TIME", requires = "sub", value_parser = time)]
+        #[arg(long, value_name = "TIME", conflicts_with = "jti", value_parser = time)]
         before: Option<domain::Timestamp>,
         /// The one token with this `jti`.
         #[arg(long)]

@@ -175,6 +175,10 @@ async fn until_over(mut asking: watch::Receiver<()>) {
 /// Reads the keys anew, calmly; sooner when the last question failed. Ends with the verifier.
 async fn follow(published: Weak<Published>, clock: Arc<dyn Clock>) {
     loop {
+        let asking = published.upgrade().and_then(|published| published.state().asking.clone());
+        if let Some(asking) = asking {
+            until_over(asking).await;
+        }
         let next = {
             let Some(published) = published.upgrade() else { return };
             let state = published.state();

@@ -16,8 +16,8 @@ use super::slots::slot_of;
 use super::{count_key, tag};
 use crate::payments::ports::Counted;
 
-/// In one round trip at most.
-const AT_ONCE: usize = 256;
+/// In one round trip at most: locks wait behind it.
+const AT_ONCE: usize = 64;
 
 /// Adds ARGV[1] of ARGV[2] in ARGV[3] microseconds; answers by how many microseconds the level runs off later
 /// than now.
@@ -37,7 +37,7 @@ impl Default for Counting {
 }
 
 impl Counting {
-    /// One pipeline for each master, 256 names at a time.
+    /// One pipeline for each master, 64 names at a time.
     pub(super) async fn add(&self, masters: &Masters, counted: &[Counted]) -> Vec<Option<f64>> {
         let mut levels = Vec::with_capacity(counted.len());
         for some in counted.chunks(AT_ONCE) {

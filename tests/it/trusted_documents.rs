@@ -97,10 +97,7 @@ async fn everything_else_is_for_staff() {
     not_trusted(post(&shop, &alice, register.clone()).await);
     for role in ["support", "refunder", "approver", "admin"] {
         let staff = shop.token("sam", role);
-        assert_eq!(
-            post(&shop, &staff, register.clone()).await.1["data"]["products"]["nodes"][0]["name"].is_string(),
-            true
-        );
+        assert!(post(&shop, &staff, register.clone()).await.1["data"]["products"]["nodes"][0]["name"].is_string());
         assert!(post(&shop, &staff, json!({"query": "{ __schema { types { name } } }"})).await.1["data"].is_object());
     }
     not_trusted(post(&shop, &shop.token("machine", "service"), json!({"query": OTHER})).await);

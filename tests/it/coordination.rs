@@ -219,6 +219,8 @@ async fn faults(c: &RedisCoordination, url: &str, servers: &[&RedisServer]) {
     both_count_together(c, &other).await;
     everywhere(servers, "SCRIPT FLUSH").await;
     both_count_together(c, &other).await;
+    serves_again(c).await;
+    serves_again(&other).await;
 
     // It forgets everything, again and again.
     let start = Instant::now();

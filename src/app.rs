@@ -1,5 +1,9 @@
 //! The only place that knows every room: builds them, joins them, shuts them down.
 
+mod access;
+
+pub use access::{Revoke, revoke_tokens, revoke_tokens_at};
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -158,6 +162,8 @@ impl App {
         };
         let gateways = registry.connect(&clock).map_err(|e| wrong_gateway(config, e))?;
         let coordination = coordination(config).await?;
+        let access = access::settings(config, coordination.clone());
+        let documents = access::trusted_documents(config)?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
         let payments = Payments::new(
             store.clone(),
@@ -168,6 +174,8 @@ impl App {
             settings(config, public_url.clone()),
         );
         let tokens = tokens(config, clock.clone())?;
+        access::read_keys(&tokens).await;
+        payments.read_revocations().await.map_err(|e| failed("PAYONCE_DATABASE_URL", e))?;
         let doors = http::doors(
             payments.clone(),
             tokens,
@@ -181,6 +189,8 @@ impl App {
                     public_origin: Some(public_url),
                 },
                 with_admin: admin_listener.is_none(),
+                access,
+                documents,
             },
         );
         let stop = CancellationToken::new();
@@ -458,6 +468,7 @@ fn tokens(config: &Config, clock: Arc<dyn Clock>) -> Result<TokenVerifier, Start
     let (keys, variable) = match &config.token_key {
         TokenKey::Hs256(secret) => (TokenKeys::Hs256(secret.clone()), "PAYONCE_JWT_HS256_SECRET"),
         TokenKey::Jwks(json) => (TokenKeys::Jwks(json.clone()), "PAYONCE_JWKS_FILE"),
+        TokenKey::JwksUrl(url) => (TokenKeys::JwksUrl(url.clone()), "PAYONCE_JWKS_URL"),
     };
     TokenVerifier::new(keys, config.jwt_issuer.clone(), config.jwt_audience.clone(), clock)
         .map_err(|e| failed(variable, e))
@@ -562,7 +573,11 @@ pub async fn doctor(config: &Config, deep: bool) -> bool {
         Err(e) => Err(wrong_gateway(config, e).to_string()),
     };
     say("gateways", gateway);
-    say("tokens", tokens(config, clock).map(|_| "keys are readable".to_owned()).map_err(|e| e.to_string()));
+    let keys = match tokens(config, clock) {
+        Ok(tokens) => tokens.read_keys().await.map_err(|e| failed("PAYONCE_JWKS_URL", e).to_string()),
+        Err(e) => Err(e.to_string()),
+    };
+    say("tokens", keys.map(|()| "keys are readable".to_owned()));
     well
 }
 

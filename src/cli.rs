@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use payonce::app::{self, App, StartError, SystemClock};
+use payonce::app::{self, App, Revoke, StartError, SystemClock};
 use payonce::config::{Config, Profile, parse_duration};
 
 /// A GraphQL backend-for-frontend for payments: a mutation takes effect at most once, however often it is
@@ -34,11 +34,14 @@ enum Command {
     Migrate,
     /// Print the GraphQL schema (SDL).
     Schema,
-    /// Mint a token with the configured HMAC secret.
+    /// Mint a token with the configured HMAC secret; `revoke`: take tokens no longer.
+    #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
     Token {
+        #[command(subcommand)]
+        command: Option<Tokens>,
         /// Who: the token's subject.
-        #[arg(long)]
-        sub: String,
+        #[arg(long, required = true)]
+        sub: Option<String>,
         /// What they may: customer, support, refunder, approver, admin, service. May be given again.
         #[arg(long = "role", required = true, value_parser = ["customer", "support", "refunder", "approver", "admin", "service"])]
         roles: Vec<String>,
@@ -79,6 +82,22 @@ enum Command {
 }
 
 #[derive(Subcommand)]
+enum Tokens {
+    /// Take tokens no longer, whatever they say: every process knows within a few seconds, open connections end.
+    Revoke {
+        /// All tokens of this subject that were issued until now, or before --before.
+        #[arg(long, required_unless_present = "jti", conflicts_with = "jti")]
+        sub: Option<String>,
+        /// Only those that were issued before this time: 2026-11-20T12:00:00Z.
+        #[arg(long, value_name = "TIME", conflicts_with = "jti", value_parser = time)]
+        before: Option<domain::Timestamp>,
+        /// The one token with this `jti`.
+        #[arg(long)]
+        jti: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
 enum Products {
     /// Add products from a CSV file with the header sku,name,price_minor,currency, or change those that
     /// are there: all lines or none.
@@ -90,6 +109,10 @@ enum Products {
 
 fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).filter(|d| !d.is_zero()).ok_or_else(|| "right is like 15m, 1h, 7d".to_owned())
+}
+
+fn time(text: &str) -> Result<domain::Timestamp, String> {
+    text.parse().map_err(|_| "right is like 2026-11-20T12:00:00Z".to_owned())
 }
 
 fn gateway(name: &str) -> Result<domain::Gateway, String> {
@@ -110,8 +133,15 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Schema => Ok(()),
         Command::Serve => serve(&config).await,
         Command::Migrate => app::migrate(&config).await,
-        Command::Token { sub, roles, ttl } => {
-            app::mint_token(&config, &sub, &roles, ttl).map(|token| println!("{token}"))
+        Command::Token { command: Some(Tokens::Revoke { sub, before, jti }), .. } => {
+            let what = match (sub, jti) {
+                (Some(sub), _) => Revoke::Subject(sub, before),
+                (None, jti) => Revoke::Jti(jti.unwrap_or_default()),
+            };
+            app::revoke_tokens(&config, what).await.map(|done| println!("{done}"))
+        }
+        Command::Token { command: None, sub, roles, ttl } => {
+            app::mint_token(&config, &sub.unwrap_or_default(), &roles, ttl).map(|token| println!("{token}"))
         }
         Command::Sandbox { listen, keys } => sandbox(&config, listen, keys).await,
         Command::Products { command: Products::Import { file } } => {

@@ -1,6 +1,7 @@
 //! File and environment to a typed `Config`. A wrong or missing value stops the start with one line
 //! that names the variable and says what would be right.
 
+pub mod access;
 mod events;
 
 pub use events::{Amqp, Events, Webhook};
@@ -29,6 +30,8 @@ pub enum TokenKey {
     Hs256(SecretString),
     /// A set of public keys, as JSON.
     Jwks(String),
+    /// Where the issuer publishes its set of public keys.
+    JwksUrl(String),
 }
 
 /// A file that was read: where, and what stands in it.
@@ -109,7 +112,7 @@ pub struct Config {
     pub database_url: String,
     /// `PAYONCE_REDIS_URL`; `None`: in-process coordination.
     pub redis_url: Option<SecretString>,
-    /// `PAYONCE_JWT_HS256_SECRET` or `PAYONCE_JWKS_FILE`
+    /// `PAYONCE_JWT_HS256_SECRET`, `PAYONCE_JWKS_FILE` or `PAYONCE_JWKS_URL`
     pub token_key: TokenKey,
     /// `PAYONCE_JWT_ISSUER`
     pub jwt_issuer: String,
@@ -145,6 +148,8 @@ pub struct Config {
     pub sandbox_home: Option<PathBuf>,
     /// `PAYONCE_SANDBOX_URL`: where payers reach the cashier; `None`: where the sandbox listens.
     pub sandbox_url: Option<String>,
+    /// Who may come in, and how often.
+    pub access: access::Access,
     /// `PAYONCE_CORS_ORIGINS`
     pub cors_origins: Vec<String>,
     /// `PAYONCE_WS_PER_PROCESS`
@@ -174,6 +179,7 @@ const KEYS: &[&str] = &[
     "redis_url",
     "jwt_hs256_secret",
     "jwks_file",
+    "jwks_url",
     "jwt_issuer",
     "jwt_audience",
     "public_url",
@@ -210,6 +216,10 @@ const KEYS: &[&str] = &[
     "sandbox_listen",
     "sandbox_home",
     "sandbox_url",
+    "rate_subject",
+    "rate_address",
+    "trusted_proxies",
+    "trusted_documents",
     "cors_origins",
     "ws_per_process",
     "ws_per_subject",
@@ -219,7 +229,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// Names that a later version will understand: better refused than taken for something that works.
-const LATER: [&str; 5] = ["jwks_url", "quote_", "rate_", "trusted_", "customer_daily_max_minor"];
+const LATER: [&str; 2] = ["quote_", "customer_daily_max_minor"];
 
 const DEV_SECRET: &str = "payonce-dev-secret-not-for-production-use";
 const DEV_NUMBER_KEY: &str = "payonce-dev-number-key-not-for-production";
@@ -275,7 +285,8 @@ impl Config {
             sandbox_home: Some(PathBuf::from(values.text("sandbox_home", ".payonce/sandbox")))
                 .filter(|p| p.as_os_str() != "off"),
             sandbox_url: values.url("sandbox_url")?,
-            cors_origins: values.list("cors_origins"),
+            access: values.access(dev)?,
+            cors_origins: values.origins("cors_origins")?,
             ws_per_process: values.number("ws_per_process", Some(20_000))?.unwrap_or(20_000),
             ws_per_subject: values.number("ws_per_subject", (!dev).then_some(20))?,
             log: values.text("log", "info,sea_orm_migration=warn"),
@@ -414,6 +425,13 @@ impl Values {
     }
 
     fn token_key(&self, dev: bool) -> Result<TokenKey, ConfigError> {
+        if let Some(url) = self.jwks_url(dev)? {
+            if self.get("jwt_hs256_secret").is_some() || self.get("jwks_file").is_some() {
+                let words = "is set beside PAYONCE_JWT_HS256_SECRET or PAYONCE_JWKS_FILE; right is one of them";
+                return Err(wrong("jwks_url", words));
+            }
+            return Ok(TokenKey::JwksUrl(url));
+        }
         match (self.get("jwt_hs256_secret"), self.get("jwks_file")) {
             (Some(_), Some(_)) => {
                 Err(wrong("jwks_file", "is set beside PAYONCE_JWT_HS256_SECRET; right is one of them"))
@@ -427,9 +445,10 @@ impl Values {
             (Some(secret), None) => Ok(TokenKey::Hs256(secret.into())),
             (None, Some(file)) => Ok(TokenKey::Jwks(self.file("jwks_file", &file)?)),
             (None, None) if dev => Ok(TokenKey::Hs256(DEV_SECRET.into())),
-            (None, None) => {
-                Err(wrong("jwks_file", "is missing, and so is PAYONCE_JWT_HS256_SECRET; production needs one of them"))
-            }
+            (None, None) => Err(wrong(
+                "jwks_url",
+                "is missing, and so are PAYONCE_JWKS_FILE and PAYONCE_JWT_HS256_SECRET; production needs one of them",
+            )),
         }
     }
 

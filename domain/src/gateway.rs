@@ -119,6 +119,9 @@ pub struct OpenPayment {
     /// Where browsers come back to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub return_url: Option<String>,
+    /// Where the payer asked from, for H5: the provider compares it with the address that opens its page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payer_address: Option<std::net::IpAddr>,
 }
 
 /// The whole unsigned request for a refund. Nothing in it is stored twice: a refund and

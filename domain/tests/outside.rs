@@ -60,6 +60,7 @@ fn brought(minor: i64) -> Order {
         notify_url: "https://pay.example.com/notify/wechat_pay".into(),
         payer_id: None,
         return_url: None,
+        payer_address: None,
     };
     order.begin_attempt(request, at(1), at(21), "alice").unwrap();
     let evidence = Evidence { transaction_id: "42000001".into(), amount: yuan(minor), paid_at: at(60) };

@@ -65,6 +65,7 @@ fn request(order: &Order, n: u32) -> OpenPayment {
         notify_url: "https://pay.example.com/notify/wechat_pay".into(),
         payer_id: None,
         return_url: None,
+        payer_address: None,
     }
 }
 

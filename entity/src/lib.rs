@@ -10,3 +10,4 @@ pub mod order_line;
 pub mod payment;
 pub mod product;
 pub mod refund;
+pub mod token_revocation;

@@ -1,6 +1,7 @@
 //! Coordination through Redis. Nothing here is ever an error to the caller: what Redis cannot say is
 //! `Unavailable` or `None`, at once.
 
+mod count;
 mod link;
 mod masters;
 mod news;
@@ -18,6 +19,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use self::count::Counting;
 use self::link::NoAnswer;
 use self::masters::Masters;
 use self::owed::{Owed, Promise, Release};
@@ -25,7 +27,7 @@ pub use self::place::ConfigError;
 use self::place::Place;
 use self::slots::slot_of;
 use super::{BACKLOG, millis, new_token};
-use crate::payments::ports::{Announcement, Begun, Coordination, Lock, LockToken, Memory, OrderChanged};
+use crate::payments::ports::{Announcement, Begun, Coordination, Counted, Lock, LockToken, Memory, OrderChanged};
 
 /// Where orders are announced. Redis keeps channels apart from its numbered databases: two
 /// installations on one server hear each other, and find that they know no such order.
@@ -47,6 +49,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(1);
 pub struct RedisCoordination {
     masters: Arc<Masters>,
     owed: Arc<Owed>,
+    counting: Counting,
     told: broadcast::Sender<Announcement>,
     _tasks: DropGuard,
 }
@@ -70,7 +73,7 @@ impl RedisCoordination {
         tokio::spawn(end.clone().run_until_cancelled_owned(masters::follow(Arc::clone(&masters))));
         tokio::spawn(end.clone().run_until_cancelled_owned(news::listen(Arc::clone(&masters), told.clone())));
         tokio::spawn(end.clone().run_until_cancelled_owned(owed::pay(Arc::clone(&masters), Arc::clone(&owed))));
-        Ok(Self { masters, owed, told, _tasks: end.drop_guard() })
+        Ok(Self { masters, owed, counting: Counting::default(), told, _tasks: end.drop_guard() })
     }
 }
 
@@ -130,6 +133,10 @@ impl Coordination for RedisCoordination {
         self.told.subscribe()
     }
 
+    async fn count(&self, counted: &[Counted]) -> Vec<Option<f64>> {
+        self.counting.add(&self.masters, counted).await
+    }
+
     async fn healthy(&self) -> bool {
         self.masters.take_writes().await
     }
@@ -142,6 +149,10 @@ fn tag(owner: &str) -> String {
 
 fn lock_key(tag: &str, name: &str) -> String {
     format!("payonce:lock:{{{tag}}}:{name}")
+}
+
+fn count_key(tag: &str) -> String {
+    format!("payonce:count:{{{tag}}}")
 }
 
 fn memory_key(tag: &str, name: &str) -> String {

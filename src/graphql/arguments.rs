@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::error::{ApiError, code};
 use super::scalars::IdempotencyKey;
-use super::{Asked, KeyHeader};
+use super::{Asked, ClientAddress, KeyHeader};
 
 /// What a guarded mutation is fingerprinted by.
 pub(super) struct Called {
@@ -36,6 +36,11 @@ pub(super) fn called(ctx: &Context<'_>, name: OperationName, key: IdempotencyKey
     let fingerprint = Fingerprint::of(&subject, name, &arguments);
     let content = Fingerprint::content(&arguments);
     Ok(Called { operation: Operation { subject, name, key: key.0, fingerprint }, content })
+}
+
+/// Where the client is, if that is known. No argument: it is in no fingerprint.
+pub(super) fn client_address(ctx: &Context<'_>) -> Option<std::net::IpAddr> {
+    ctx.data_opt::<ClientAddress>().map(|address| address.0)
 }
 
 /// An order's id; anything else is no order.

@@ -15,6 +15,7 @@ pub mod code {
     pub const OVERLOADED: &str = "OVERLOADED";
     pub const STORE_UNAVAILABLE: &str = "STORE_UNAVAILABLE";
     pub const PAYMENT_IN_PROGRESS: &str = "PAYMENT_IN_PROGRESS";
+    pub const RATE_LIMITED: &str = "RATE_LIMITED";
     pub const GATEWAY_UNAVAILABLE: &str = "GATEWAY_UNAVAILABLE";
     pub const INTERNAL: &str = "INTERNAL";
     pub const ORDER_ALREADY_PAID: &str = "ORDER_ALREADY_PAID";
@@ -42,6 +43,7 @@ pub mod code {
     pub const QUERY_TOO_COMPLEX: &str = "QUERY_TOO_COMPLEX";
     pub const BATCHING_DISABLED: &str = "BATCHING_DISABLED";
     pub const INTROSPECTION_DISABLED: &str = "INTROSPECTION_DISABLED";
+    pub const DOCUMENT_NOT_TRUSTED: &str = "DOCUMENT_NOT_TRUSTED";
 }
 
 /// What a client learns about a failure: a stable code, a safe sentence, the way out.
@@ -105,6 +107,11 @@ impl ApiError {
         self.way_out.retry_same_key = Some(true);
         self.way_out.retry_after_ms = Some(ms);
         self
+    }
+
+    /// When the same may be sent again.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        self.way_out.retry_after_ms
     }
 
     /// A new key is needed.

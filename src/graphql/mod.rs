@@ -33,6 +33,10 @@ pub type PayonceSchema = Schema<Query, Mutation, Subscription>;
 #[derive(Clone, Debug)]
 pub struct KeyHeader(pub String);
 
+/// Where the request comes from. In no fingerprint: the same intent may be sent again from elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientAddress(pub std::net::IpAddr);
+
 /// The schema as it is served.
 pub fn schema(payments: Payments) -> PayonceSchema {
     limited(payments).limit_depth(10).finish()

@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
+use super::token::TokenVerifier;
 use crate::payments::Payments;
 
 /// The process answers.
@@ -14,9 +15,12 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Requests can be served: the store answers and has every migration. Redis is not asked: without it
-/// everything is slower and still right.
-pub(super) async fn readyz(State(payments): State<Payments>) -> Response {
+/// Requests can be served: the store answers and has every migration, and there are keys to check tokens with.
+/// Redis is not asked: without it everything is slower and still right.
+pub(super) async fn readyz(State((payments, tokens)): State<(Payments, TokenVerifier)>) -> Response {
+    if !tokens.is_ready() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the issuer's keys cannot be read\n").into_response();
+    }
     match payments.ready().await {
         Ok(()) => "ready\n".into_response(),
         Err(e) => {

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::access::Peer;
+
 /// What a listener puts up with.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
@@ -41,8 +43,8 @@ pub async fn listen(listener: TcpListener, router: Router, patience: Patience, s
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(e) => {
                 tracing::warn!(error = %e, "a connection was not accepted");
                 tokio::time::sleep(NO_ROOM).await;
@@ -55,7 +57,7 @@ pub async fn listen(listener: TcpListener, router: Router, patience: Patience, s
         };
         let (router, stop) = (router.clone(), stop.clone());
         connections.spawn(async move {
-            serve(stream, router, patience.head, stop).await;
+            serve(stream, Peer(peer.ip()), router, patience.head, stop).await;
             drop(place);
         });
     }
@@ -64,10 +66,11 @@ pub async fn listen(listener: TcpListener, router: Router, patience: Patience, s
     connections.wait().await;
 }
 
-async fn serve(stream: TcpStream, router: Router, head: Duration, stop: CancellationToken) {
+async fn serve(stream: TcpStream, peer: Peer, router: Router, head: Duration, stop: CancellationToken) {
     stream.set_nodelay(true).ok();
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let router = router.clone();
+        request.extensions_mut().insert(peer);
         async move { router.oneshot(request.map(Body::new)).await.map_err(|e: Infallible| e) }
     });
     let connection = http1::Builder::new()

@@ -1,5 +1,6 @@
 //! Door in: HTTP. Routes, limits, tokens, sockets, notifications, health, pages.
 
+mod access;
 mod document;
 mod health;
 mod listen;
@@ -11,11 +12,14 @@ mod socket;
 mod sse;
 mod strict_json;
 mod token;
+mod trusted;
 
+pub use access::AccessSettings;
 pub use health::record_metrics;
 pub use listen::{Patience, listen};
 pub use socket::{SocketSettings, Sockets};
-pub use token::{NewToken, TokenKeys, TokenVerifier, mint};
+pub use token::{NewToken, TokenKeys, TokenVerifier, Verified, mint};
+pub use trusted::TrustedDocuments;
 
 use std::sync::Arc;
 
@@ -27,6 +31,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::graphql;
 use crate::payments::Payments;
+use access::Access;
 use operation::Executor;
 
 /// What the listeners are told by configuration.
@@ -39,12 +44,16 @@ pub struct HttpSettings {
     pub sockets: SocketSettings,
     /// Admin console, metrics and health on this router too.
     pub with_admin: bool,
+    /// Who may come in, and how often.
+    pub access: AccessSettings,
+    /// What everybody but staff must choose from; `None`: every document is taken.
+    pub documents: Option<TrustedDocuments>,
 }
 
 /// What handlers share.
 struct Shared {
     executor: Arc<Executor>,
-    tokens: TokenVerifier,
+    access: Arc<Access>,
     sockets: Arc<Sockets>,
 }
 
@@ -61,18 +70,21 @@ pub struct Doors {
 /// Opens the doors to the workflows.
 pub fn doors(payments: Payments, tokens: TokenVerifier, settings: HttpSettings) -> Doors {
     let (schema, introspected) = (graphql::schema(payments.clone()), graphql::introspected_schema(payments.clone()));
-    let executor = Arc::new(Executor::new(schema, introspected, document::Limits::default(), settings.dev));
-    let sockets = Arc::new(Sockets::new(executor.clone(), tokens.clone(), payments.clone(), settings.sockets));
-    let shared = Arc::new(Shared { executor, tokens, sockets: sockets.clone() });
+    let executor = Executor::new(schema, introspected, document::Limits::default(), settings.dev);
+    let executor = Arc::new(executor.trusting(settings.documents));
+    let access = Arc::new(Access::new(tokens.clone(), &payments, settings.access));
+    let sockets = Arc::new(Sockets::new(executor.clone(), access.clone(), payments.clone(), settings.sockets));
+    let shared = Arc::new(Shared { executor, access, sockets: sockets.clone() });
     let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(settings.cors_origins.iter().filter_map(|o| HeaderValue::from_str(o).ok())))
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")]);
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, HeaderName::from_static("idempotency-key")])
+        .expose_headers([header::RETRY_AFTER]);
     let graphql = Router::new()
         .route("/graphql", get(over_http::get).post(over_http::post).fallback(over_http::other_method))
         .layer(cors)
         .with_state(shared);
-    let admin = admin_routes(payments.clone());
+    let admin = admin_routes(payments.clone(), tokens);
     let mut public =
         graphql.clone().merge(Router::new().route("/notify/{gateway}", post(notify::take)).with_state(payments));
     if settings.dev {
@@ -84,12 +96,12 @@ pub fn doors(payments: Payments, tokens: TokenVerifier, settings: HttpSettings) 
     Doors { public: with_headers(public), admin: with_headers(admin.merge(graphql)), sockets }
 }
 
-fn admin_routes(payments: Payments) -> Router {
+fn admin_routes(payments: Payments, tokens: TokenVerifier) -> Router {
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
-        .with_state(payments)
+        .with_state((payments, tokens))
         .merge(pages::console())
 }
 
@@ -98,6 +110,9 @@ fn with_headers(router: Router) -> Router {
         SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
     };
     router
+        // Pages bring a policy of their own.
+        .layer(always("content-security-policy", "default-src 'none'; base-uri 'none'; frame-ancestors 'none'"))
+        .layer(always("cross-origin-resource-policy", "same-origin"))
         .layer(always("x-content-type-options", "nosniff"))
         .layer(always("referrer-policy", "no-referrer"))
         .layer(always("x-frame-options", "DENY"))

@@ -11,26 +11,60 @@ use serde_json::{Map, Value};
 
 use super::document::{self, Kind, Limits};
 use super::strict_json;
+use super::trusted::TrustedDocuments;
 use crate::graphql::{ApiError, Asking, Feed, PayonceSchema, as_json, code, complete, is_request_error};
 use crate::payments::Caller;
 
 /// What a client sends: the same over HTTP, sockets and event streams.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(try_from = "Sent")]
 pub(super) struct Operation {
-    pub query: String,
+    document: Document,
+    pub operation_name: Option<String>,
+    pub variables: Option<Map<String, Value>>,
+}
+
+/// Which document is meant.
+#[derive(Debug)]
+enum Document {
+    /// This one. An id beside it says nothing more.
+    Text(String),
+    /// One that is known here.
+    Id(String),
+}
+
+/// The members of a request.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Sent {
+    #[serde(default)]
+    pub query: Option<String>,
+    /// Of the appendix of GraphQL over HTTP.
+    #[serde(default)]
+    pub document_id: Option<String>,
     #[serde(default)]
     pub operation_name: Option<String>,
     #[serde(default, deserialize_with = "strict_json::object")]
     pub variables: Option<Map<String, Value>>,
-    #[serde(default)]
-    #[expect(dead_code, reason = "must be an object when it is there, and means nothing here")]
+    /// Apollo's `persistedQuery.sha256Hash`; anything else in it means nothing here.
+    #[serde(default, deserialize_with = "strict_json::object")]
     pub extensions: Option<Map<String, Value>>,
 }
 
-impl Operation {
-    pub fn new(query: String, operation_name: Option<String>, variables: Option<Map<String, Value>>) -> Self {
-        Self { query, operation_name, variables, extensions: None }
+impl TryFrom<Sent> for Operation {
+    type Error = &'static str;
+
+    fn try_from(sent: Sent) -> Result<Self, Self::Error> {
+        let persisted = || {
+            let hash = sent.extensions.as_ref()?.get("persistedQuery")?.get("sha256Hash")?;
+            hash.as_str().map(str::to_owned)
+        };
+        let document = match (sent.query, sent.document_id.or_else(persisted)) {
+            (Some(text), _) => Document::Text(text),
+            (None, Some(id)) => Document::Id(id),
+            (None, None) => return Err("neither a query nor the id of one"),
+        };
+        Ok(Self { document, operation_name: sent.operation_name, variables: sent.variables })
     }
 }
 
@@ -42,6 +76,8 @@ pub(super) struct Executor {
     limits: Limits,
     /// Everybody may introspect; else only staff.
     introspection: bool,
+    /// What everybody but staff must choose from; `None`: every document is taken.
+    trusted: Option<TrustedDocuments>,
 }
 
 /// An operation within all limits, not yet begun.
@@ -64,21 +100,43 @@ pub(super) enum Said {
 
 impl Executor {
     pub fn new(schema: PayonceSchema, introspected: PayonceSchema, limits: Limits, introspection: bool) -> Self {
-        Self { schema, introspected, limits, introspection }
+        Self { schema, introspected, limits, introspection, trusted: None }
+    }
+
+    /// Takes these documents only, but from staff.
+    pub fn trusting(self, trusted: Option<TrustedDocuments>) -> Self {
+        Self { trusted, ..self }
+    }
+
+    fn document(&self, document: Document, caller: Option<&Caller>) -> Result<String, ApiError> {
+        let is_staff = caller.is_some_and(Caller::is_staff);
+        match (document, &self.trusted) {
+            (Document::Text(text), None) => Ok(text),
+            (Document::Text(text), Some(trusted)) if is_staff || trusted.contains(&text) => Ok(text),
+            (Document::Text(_), Some(_)) => {
+                let words = "Only documents that are known here are taken, character for character.";
+                Err(ApiError::new(code::DOCUMENT_NOT_TRUSTED, words))
+            }
+            (Document::Id(id), trusted) => {
+                let known = trusted.as_ref().and_then(|trusted| trusted.get(&id)).map(str::to_owned);
+                known.ok_or_else(|| ApiError::new(code::DOCUMENT_NOT_TRUSTED, "No document is known here by this id."))
+            }
+        }
     }
 
     /// Counts what the operation would cost, and refuses it at the first limit it passes.
     pub fn guard(&self, operation: Operation, caller: Option<Caller>) -> Result<Guarded, ApiError> {
-        let counted = document::check(&operation.query, &self.limits)?;
-        let variables = Value::Object(operation.variables.unwrap_or_default());
+        let Operation { document, operation_name, variables } = operation;
+        let document = self.document(document, caller.as_ref())?;
+        let counted = document::check(&document, &self.limits)?;
+        let variables = Value::Object(variables.unwrap_or_default());
         document::check_variables(&variables, &self.limits)?;
-        let kind = counted.kind(&operation.query, operation.operation_name.as_deref());
+        let kind = counted.kind(&document, operation_name.as_deref());
         let introspection = self.introspection || caller.as_ref().is_some_and(Caller::is_staff);
         if counted.introspection && !introspection {
             return Err(ApiError::new(code::INTROSPECTION_DISABLED, "Introspection is for staff here."));
         }
         let schema = if counted.introspection { &self.introspected } else { &self.schema }.clone();
-        let Operation { query: document, operation_name, .. } = operation;
         Ok(Guarded { kind, schema, asking: Asking { document, operation_name, variables, caller, introspection } })
     }
 }

@@ -1,5 +1,6 @@
 //! GraphQL over HTTP: who, which document, in which media type; everything else is refused as JSON.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
 use axum::response::{IntoResponse, Response};
 
 use super::document::Kind;
-use super::operation::Operation;
+use super::operation::{Operation, Sent};
+use super::token::Verified;
 use super::{Shared, socket, sse, strict_json, token};
-use crate::graphql::{ApiError, KeyHeader, code, is_request_error};
-use crate::payments::Caller;
+use crate::graphql::{ApiError, ClientAddress, KeyHeader, code, is_request_error};
 
 const BODY: usize = 64 * 1024;
 /// A body that takes longer is not waited for.
@@ -27,17 +28,18 @@ const MUTATION_WITHIN: Duration = Duration::from_secs(12);
 struct Refusal {
     status: StatusCode,
     error: ApiError,
-    /// The request is well formed, its document is not: a 200 under plain JSON, as GraphQL over HTTP says.
-    of_document: bool,
+    /// The request may be well formed (its document is not, or it comes too soon): a 200 under plain JSON, as GraphQL
+    /// over HTTP says.
+    well_formed: bool,
 }
 
 fn refuse(status: StatusCode, code: &'static str, message: &str) -> Refusal {
-    Refusal { status, error: ApiError::new(code, message), of_document: false }
+    Refusal { status, error: ApiError::new(code, message), well_formed: false }
 }
 
 /// A failure of ours, after which the same may be sent again.
 fn again_later(status: StatusCode, code: &'static str, message: &str) -> Refusal {
-    Refusal { status, error: ApiError::new(code, message).again_after(1_000), of_document: false }
+    Refusal { status, error: ApiError::new(code, message).again_after(1_000), well_formed: false }
 }
 
 /// How the answer is to be written.
@@ -70,21 +72,27 @@ impl Media {
     }
 }
 
+/// Who asks, and from where.
+struct Asker {
+    verified: Option<Verified>,
+    address: IpAddr,
+}
+
 /// `POST /graphql`
 pub(super) async fn post(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();
     let media = Media::accepted(&parts.headers);
     let asked = async {
-        let caller = caller(&shared, &parts.headers)?;
+        let asker = asker(&shared, &parts).await?;
         is_json(&parts.headers)?;
-        Ok((caller, parse(&read(&parts.headers, body).await?)?))
+        Ok((asker, parse(&read(&parts.headers, body).await?)?))
     };
     if sse::is_wanted(&parts.headers) {
         return stream(&shared, asked.await, media).await;
     }
     let answered = async {
-        let (caller, operation) = asked.await?;
-        run(&shared, caller, &parts.headers, operation, false).await
+        let (asker, operation) = asked.await?;
+        run(&shared, asker, &parts.headers, operation, false).await
     };
     match answered.await {
         Ok(answer) => respond(answer, media),
@@ -96,19 +104,26 @@ pub(super) async fn post(State(shared): State<Arc<Shared>>, request: axum::extra
 pub(super) async fn get(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
     let (mut parts, _) = request.into_parts();
     if parts.headers.contains_key(header::UPGRADE) {
+        let address = shared.access.address(&parts.extensions, &parts.headers);
+        if let Err(e) = shared.access.one_from(address) {
+            return socket::refused(StatusCode::TOO_MANY_REQUESTS, &e);
+        }
         return match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-            Ok(upgrade) => socket::upgrade(shared.sockets.clone(), &parts.headers, upgrade).await,
+            Ok(upgrade) => socket::upgrade(shared.sockets.clone(), &parts.headers, address, upgrade).await,
             Err(refusal) => refusal.into_response(),
         };
     }
     let media = Media::accepted(&parts.headers);
-    let asked = caller(&shared, &parts.headers).and_then(|caller| Ok((caller, parse_url(&parts)?)));
+    let asked = match asker(&shared, &parts).await {
+        Ok(asker) => parse_url(&parts).map(|operation| (asker, operation)),
+        Err(refusal) => Err(refusal),
+    };
     if sse::is_wanted(&parts.headers) {
         return stream(&shared, asked, media).await;
     }
     let answered = async {
-        let (caller, operation) = asked?;
-        run(&shared, caller, &parts.headers, operation, true).await
+        let (asker, operation) = asked?;
+        run(&shared, asker, &parts.headers, operation, true).await
     };
     match answered.await {
         Ok(answer) => respond(answer, media),
@@ -117,17 +132,18 @@ pub(super) async fn get(State(shared): State<Arc<Shared>>, request: axum::extrac
 }
 
 /// Answers with a stream of events, over which errors of the document travel too.
-async fn stream(shared: &Shared, asked: Result<(Option<Caller>, Operation), Refusal>, media: Media) -> Response {
-    let (caller, operation) = match asked {
+async fn stream(shared: &Shared, asked: Result<(Asker, Operation), Refusal>, media: Media) -> Response {
+    let (Asker { verified, .. }, operation) = match asked {
         Ok(asked) => asked,
-        Err(refusal) => return refused(&refusal, media),
+        // Nobody reads JSON from what is no stream.
+        Err(refusal) => return refused(&Refusal { well_formed: false, ..refusal }, media),
     };
-    let guarded = shared.executor.guard(operation, caller.clone());
+    let guarded = shared.executor.guard(operation, verified.as_ref().map(|v| v.caller.clone()));
     if guarded.as_ref().is_ok_and(|g| g.kind == Some(Kind::Mutation)) {
         let words = "A mutation is sent by POST and answered as JSON, not as a stream.";
         return refused(&refuse(StatusCode::METHOD_NOT_ALLOWED, code::METHOD_NOT_ALLOWED, words), media);
     }
-    sse::stream(&shared.sockets, caller, guarded)
+    sse::stream(&shared.sockets, verified, guarded)
 }
 
 /// Any other method.
@@ -136,14 +152,21 @@ pub(super) async fn other_method(headers: HeaderMap) -> Response {
     refused(&refusal, Media::accepted(&headers))
 }
 
-/// The verified caller; no token is nobody, a bad one is refused.
-fn caller(shared: &Shared, headers: &HeaderMap) -> Result<Option<Caller>, Refusal> {
-    let verified = match token::bearer(headers) {
-        Ok(None) => return Ok(None),
-        Ok(Some(token)) => shared.tokens.verify(token),
+/// Who asks: no token is nobody, a bad one is refused, and so is who comes too often. Nothing of the body has been
+/// read.
+async fn asker(shared: &Shared, parts: &Parts) -> Result<Asker, Refusal> {
+    let access = &shared.access;
+    let too_often = |error| Refusal { status: StatusCode::TOO_MANY_REQUESTS, error, well_formed: true };
+    let address = access.address(&parts.extensions, &parts.headers);
+    access.one_from(address).map_err(too_often)?;
+    let verified = match token::bearer(&parts.headers) {
+        Ok(None) => return Ok(Asker { verified: None, address }),
+        Ok(Some(token)) => access.verify(token).await,
         Err(e) => Err(e),
     };
-    verified.map(Some).map_err(|e| Refusal { status: StatusCode::UNAUTHORIZED, error: e.into(), of_document: false })
+    let verified = verified.map_err(|e| Refusal { status: e.status(), error: e.into(), well_formed: false })?;
+    access.one_of(&verified.caller.subject).map_err(too_often)?;
+    Ok(Asker { verified: Some(verified), address })
 }
 
 fn is_json(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -191,7 +214,7 @@ fn parse(body: &[u8]) -> Result<Operation, Refusal> {
     }
     serde_json::from_slice(body).map_err(|_| {
         let words =
-            "The body is a JSON object with query (text) and, optionally, operationName, variables and extensions.";
+            "The body is a JSON object with query (text) or documentId and, optionally, operationName, variables and extensions.";
         refuse(StatusCode::BAD_REQUEST, code::GRAPHQL_PARSE_FAILED, words)
     })
 }
@@ -201,7 +224,7 @@ fn parse_url(parts: &Parts) -> Result<Operation, Refusal> {
         refuse(
             StatusCode::BAD_REQUEST,
             code::GRAPHQL_PARSE_FAILED,
-            "The URL needs query=…, and optionally operationName and variables as JSON.",
+            "The URL needs query=… or documentId=…, and optionally operationName and variables as JSON.",
         )
     };
     if parts.uri.query().is_some_and(|q| q.len() > BODY) {
@@ -213,22 +236,24 @@ fn parse_url(parts: &Parts) -> Result<Operation, Refusal> {
         None => Ok(None),
         Some(text) => strict_json::object(&mut serde_json::Deserializer::from_str(&text)).map_err(|_| wrong()),
     };
-    object(given.remove("extensions"))?;
-    Ok(Operation::new(
-        given.remove("query").ok_or_else(wrong)?,
-        given.remove("operationName").filter(|n| !n.is_empty()),
-        object(given.remove("variables"))?,
-    ))
+    let sent = Sent {
+        extensions: object(given.remove("extensions"))?,
+        query: given.remove("query"),
+        document_id: given.remove("documentId"),
+        operation_name: given.remove("operationName").filter(|n| !n.is_empty()),
+        variables: object(given.remove("variables"))?,
+    };
+    Operation::try_from(sent).map_err(|_| wrong())
 }
 
 /// What the guard refused.
 fn bad(error: ApiError) -> Refusal {
     match error.code() {
-        code::QUERY_TOO_LARGE => Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, error, of_document: false },
+        code::QUERY_TOO_LARGE => Refusal { status: StatusCode::PAYLOAD_TOO_LARGE, error, well_formed: false },
         code::GRAPHQL_PARSE_FAILED | code::GRAPHQL_VALIDATION_FAILED => {
-            Refusal { status: StatusCode::BAD_REQUEST, error, of_document: true }
+            Refusal { status: StatusCode::BAD_REQUEST, error, well_formed: true }
         }
-        _ => Refusal { status: StatusCode::BAD_REQUEST, error, of_document: false },
+        _ => Refusal { status: StatusCode::BAD_REQUEST, error, well_formed: false },
     }
 }
 
@@ -236,12 +261,12 @@ fn bad(error: ApiError) -> Refusal {
 /// future off.
 async fn run(
     shared: &Shared,
-    caller: Option<Caller>,
+    Asker { verified, address }: Asker,
     headers: &HeaderMap,
     operation: Operation,
     by_get: bool,
 ) -> Result<Answer, Refusal> {
-    let guarded = shared.executor.guard(operation, caller).map_err(bad)?;
+    let guarded = shared.executor.guard(operation, verified.map(|v| v.caller)).map_err(bad)?;
     let kind = guarded.kind;
     match kind {
         Some(Kind::Mutation) if by_get => {
@@ -257,7 +282,8 @@ async fn run(
         }
         _ => {}
     }
-    let (schema, mut request) = guarded.request();
+    let (schema, request) = guarded.request();
+    let mut request = request.data(ClientAddress(address));
     if let Some(key) = headers.get("idempotency-key").map(|v| String::from_utf8_lossy(v.as_bytes())) {
         request = request.data(KeyHeader(key.into_owned()));
     }
@@ -296,10 +322,11 @@ fn respond(answer: Answer, media: Media) -> Response {
 
 fn refused(refusal: &Refusal, media: Media) -> Response {
     let body = serde_json::json!({ "errors": refusal.error.clone().into_response().errors });
-    let status = if refusal.of_document && media == Media::Json { StatusCode::OK } else { refusal.status };
+    let status = if refusal.well_formed && media == Media::Json { StatusCode::OK } else { refusal.status };
     let mut response = (status, body.to_string()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media.name()));
+    retry_after(headers, &refusal.error);
     match status {
         StatusCode::METHOD_NOT_ALLOWED => {
             headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
@@ -310,4 +337,11 @@ fn refused(refusal: &Refusal, media: Media) -> Response {
         _ => {}
     }
     response
+}
+
+/// In whole seconds, as HTTP has it.
+pub(super) fn retry_after(headers: &mut HeaderMap, error: &ApiError) {
+    if let Some(ms) = error.retry_after_ms() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(ms.div_ceil(1_000)));
+    }
 }

@@ -6,6 +6,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use rust_embed::{EmbeddedFile, RustEmbed};
+use tower_http::compression::CompressionLayer;
 
 #[derive(RustEmbed)]
 #[folder = "web/dist/"]
@@ -34,6 +35,9 @@ fn pages(folder: &'static str, policy: &'static str) -> Router {
         .route(&format!("/{folder}"), get(move || async move { Redirect::permanent(&format!("/{folder}/")) }))
         .route(&format!("/{folder}/"), get(move || page(folder, policy, "index.html".to_owned())))
         .route(&format!("/{folder}/{{*path}}"), get(move |Path(path): Path<String>| page(folder, policy, path)))
+        // The same bytes for everybody, without a secret. Answers that mix secrets with what a caller chose are
+        // never compressed: their length would tell.
+        .layer(CompressionLayer::new().gzip(true))
 }
 
 async fn page(folder: &'static str, policy: &'static str, path: String) -> Response {

@@ -6,6 +6,7 @@ mod frames;
 mod tests;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,8 +14,10 @@ use axum::extract::ws::WebSocketUpgrade;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::access::Access;
 use super::operation::Executor;
-use super::token::{self, TokenVerifier};
+use super::over_http::retry_after;
+use super::token;
 use crate::graphql::{ApiError, code};
 use crate::payments::Payments;
 
@@ -64,7 +67,7 @@ const PATIENCE: Patience = Patience {
 /// What all sockets share.
 pub struct Sockets {
     executor: Arc<Executor>,
-    pub(super) tokens: TokenVerifier,
+    pub(super) access: Arc<Access>,
     pub(super) payments: Payments,
     pub(super) settings: SocketSettings,
     pub(super) patience: Patience,
@@ -82,11 +85,11 @@ impl Sockets {
     /// Joins the sockets to what they serve.
     pub(super) fn new(
         executor: Arc<Executor>,
-        tokens: TokenVerifier,
+        access: Arc<Access>,
         payments: Payments,
         settings: SocketSettings,
     ) -> Self {
-        Self { executor, tokens, payments, settings, patience: PATIENCE, taken: Arc::default() }
+        Self { executor, access, payments, settings, patience: PATIENCE, taken: Arc::default() }
     }
 
     /// How many are open.
@@ -158,7 +161,12 @@ impl Drop for Place {
 
 /// Opens a socket, or says why not. A token in the request's headers holds until `connection_init`
 /// brings another.
-pub async fn upgrade(sockets: Arc<Sockets>, headers: &HeaderMap, ws: WebSocketUpgrade) -> Response {
+pub(super) async fn upgrade(
+    sockets: Arc<Sockets>,
+    headers: &HeaderMap,
+    address: IpAddr,
+    ws: WebSocketUpgrade,
+) -> Response {
     if !sockets.welcomes(headers) {
         return refuse(StatusCode::FORBIDDEN, code::FORBIDDEN, "Sockets are not opened for pages of this origin.");
     }
@@ -167,14 +175,24 @@ pub async fn upgrade(sockets: Arc<Sockets>, headers: &HeaderMap, ws: WebSocketUp
         let words = "Ask for the subprotocol graphql-transport-ws; no other is spoken.";
         return refuse(StatusCode::BAD_REQUEST, code::BAD_USER_INPUT, words);
     }
-    let caller = match token::bearer(headers).and_then(|t| t.map(|t| sockets.tokens.verify(t)).transpose()) {
-        Ok(caller) => caller,
+    let verified = match token::bearer(headers) {
+        Ok(None) => Ok(None),
+        Ok(Some(token)) => sockets.access.verify(token).await.map(Some),
+        Err(e) => Err(e),
+    };
+    let verified = match verified {
+        Ok(verified) => verified,
         Err(e) => {
-            let mut response = refused(StatusCode::UNAUTHORIZED, &e.into());
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            let mut response = refused(e.status(), &e.into());
+            if response.status() == StatusCode::UNAUTHORIZED {
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
             return response;
         }
     };
+    if let Some(Err(e)) = verified.as_ref().map(|v| sockets.access.one_of(&v.caller.subject)) {
+        return refused(StatusCode::TOO_MANY_REQUESTS, &e);
+    }
     let Some(place) = sockets.place() else {
         tracing::debug!(open = sockets.open(), "a socket was refused: there are as many as may be");
         let words = "As many sockets are open as this server takes. Try again in a moment.";
@@ -189,14 +207,16 @@ pub async fn upgrade(sockets: Arc<Sockets>, headers: &HeaderMap, ws: WebSocketUp
         .max_write_buffer_size(WRITE)
         .max_message_size(READ)
         .max_frame_size(READ)
-        .on_upgrade(move |socket| connection::serve(sockets, socket, caller, place))
+        .on_upgrade(move |socket| connection::serve(sockets, socket, (verified, address), place))
 }
 
 pub(super) fn refuse(status: StatusCode, code: &'static str, message: &str) -> Response {
     refused(status, &ApiError::new(code, message))
 }
 
-fn refused(status: StatusCode, error: &ApiError) -> Response {
+pub(super) fn refused(status: StatusCode, error: &ApiError) -> Response {
     let body = serde_json::json!({ "errors": error.clone().into_response().errors }).to_string();
-    (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response()
+    let mut response = (status, [(header::CONTENT_TYPE, "application/json; charset=utf-8")], body).into_response();
+    retry_after(response.headers_mut(), error);
+    response
 }

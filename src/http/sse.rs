@@ -17,8 +17,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::operation::{Guarded, Said};
 use super::socket::{Place, Sockets, refuse};
+use super::token::Verified;
 use crate::graphql::{ApiError, code};
-use crate::payments::Caller;
 
 /// Whether the client asks for a stream.
 pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
@@ -29,12 +29,16 @@ pub(super) fn is_wanted(headers: &HeaderMap) -> bool {
 
 /// Begins the operation and streams what it says. An operation that is refused is a stream of one `next` with the
 /// errors: an EventSource does not show a status.
-pub(super) fn stream(sockets: &Arc<Sockets>, caller: Option<Caller>, guarded: Result<Guarded, ApiError>) -> Response {
+pub(super) fn stream(
+    sockets: &Arc<Sockets>,
+    verified: Option<Verified>,
+    guarded: Result<Guarded, ApiError>,
+) -> Response {
     let Some(mut place) = sockets.place() else {
         let words = "As many connections are open as this server takes. Try again in a moment.";
         return refuse(StatusCode::SERVICE_UNAVAILABLE, code::OVERLOADED, words);
     };
-    if let Some(caller) = &caller
+    if let Some(Verified { caller, .. }) = &verified
         && !place.belongs_to(&caller.subject, sockets.settings.per_subject)
     {
         return refuse(StatusCode::TOO_MANY_REQUESTS, code::LIMIT_EXCEEDED, "Too many connections of yours are open.");
@@ -47,7 +51,7 @@ pub(super) fn stream(sockets: &Arc<Sockets>, caller: Option<Caller>, guarded: Re
     ];
     // One event waits to be written; the next one waits for that.
     let (write, mut written) = mpsc::channel(1);
-    let talk = Talk { sockets: sockets.clone(), caller, write };
+    let talk = Talk { sockets: sockets.clone(), verified, write };
     match guarded {
         Ok(guarded) => {
             let said = guarded.begin(sockets.patience.query, ());
@@ -64,7 +68,7 @@ pub(super) fn stream(sockets: &Arc<Sockets>, caller: Option<Caller>, guarded: Re
 
 struct Talk {
     sockets: Arc<Sockets>,
-    caller: Option<Caller>,
+    verified: Option<Verified>,
     write: mpsc::Sender<Bytes>,
 }
 
@@ -73,10 +77,14 @@ impl Talk {
     async fn through(self, said: impl Stream<Item = Said> + Send, _place: Place) {
         let mut said = pin!(said);
         let patience = self.sockets.patience;
-        let clock = self.sockets.tokens.clock();
-        let mut expiry = pin!(async {
-            match &self.caller {
-                Some(caller) => clock.sleep_until(caller.expires_at).await,
+        let access = &self.sockets.access;
+        let clock = access.tokens.clock();
+        let mut ended = pin!(async {
+            match &self.verified {
+                Some(verified) => tokio::select! {
+                    () = clock.sleep_until(verified.caller.expires_at) => {}
+                    () = access.until_revoked(verified) => {}
+                },
                 None => std::future::pending().await,
             }
         });
@@ -85,7 +93,7 @@ impl Talk {
         loop {
             let event = tokio::select! {
                 () = &mut stopping => return,
-                () = &mut expiry => return,
+                () = &mut ended => return,
                 () = self.write.closed() => return,
                 () = sleep_until(alive_at) => Some(Bytes::from_static(b":\n\n")),
                 said = said.next() => match said {

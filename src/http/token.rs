@@ -4,6 +4,7 @@
 //! an `nbf` in the future, an unknown `crit`; so header and claims are read here, strictly.
 
 mod keys;
+mod published;
 mod strict;
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use domain::Timestamp;
@@ -21,8 +22,9 @@ use serde_json::Value;
 
 use crate::graphql::{ApiError, code};
 use crate::payments::ports::Clock;
-use crate::payments::{Caller, Role};
+use crate::payments::{Caller, Revoked, Role};
 use keys::Keys;
+use published::Published;
 use strict::Object;
 
 /// Clocks may differ by so many seconds.
@@ -39,25 +41,67 @@ pub enum TokenKeys {
     Hs256(SecretString),
     /// A JSON Web Key Set with public keys (Ed25519, P-256, RSA from 2,048 bits).
     Jwks(String),
+    /// Where such a set is published.
+    JwksUrl(String),
 }
 
-/// Why a token is not accepted: 401 in both cases.
+/// Why a token is not accepted: 401, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenError {
     /// What is wrong with it, as the end of a sentence that begins with "The token".
     Invalid(&'static str),
     /// It was good once.
     Expired,
+    /// There are no keys to check it with now: not the token's fault, and no 401.
+    Unchecked,
 }
 
-use TokenError::{Expired, Invalid};
+use TokenError::{Expired, Invalid, Unchecked};
+
+impl TokenError {
+    /// What it is over HTTP.
+    pub(super) fn status(self) -> StatusCode {
+        match self {
+            Invalid(_) | Expired => StatusCode::UNAUTHORIZED,
+            Unchecked => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
 
 impl From<TokenError> for ApiError {
     fn from(e: TokenError) -> Self {
         match e {
             Invalid(why) => ApiError::new(code::UNAUTHENTICATED, format!("The token {why}.")),
             Expired => ApiError::new(code::TOKEN_EXPIRED, "The token has expired. Get a new one."),
+            Unchecked => {
+                let words =
+                    "Tokens cannot be checked right now: the issuer's keys cannot be read. Send the same again.";
+                ApiError::new(code::INTERNAL, words).again_after(5_000)
+            }
         }
+    }
+}
+
+enum Source {
+    Known(Arc<Keys>),
+    Published(Arc<Published>),
+}
+
+/// A token that was checked: whose it is, and what it may be revoked by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Its holder.
+    pub caller: Caller,
+    /// Its `iat`.
+    pub issued_at: Timestamp,
+    /// Its name, if it has one.
+    pub jti: Option<String>,
+}
+
+impl Verified {
+    /// It is among what is no longer taken.
+    pub(super) fn is_covered_by(&self, revoked: &Revoked) -> bool {
+        revoked.covers(&self.caller.subject, self.issued_at, self.jti.as_deref())
     }
 }
 
@@ -66,7 +110,7 @@ impl From<TokenError> for ApiError {
 pub struct TokenVerifier(Arc<Rules>);
 
 struct Rules {
-    keys: Keys,
+    keys: Source,
     issuer: String,
     audience: String,
     clock: Arc<dyn Clock>,
@@ -78,31 +122,40 @@ impl TokenVerifier {
         if issuer.is_empty() || audience.is_empty() {
             return Err("the tokens' issuer and audience must not be empty".to_owned());
         }
-        Ok(Self(Arc::new(Rules { keys: Keys::read(&keys)?, issuer, audience, clock })))
+        let keys = match keys {
+            TokenKeys::JwksUrl(url) => Source::Published(Published::new(&url, clock.clone())?),
+            known => Source::Known(Arc::new(Keys::read(&known)?)),
+        };
+        Ok(Self(Arc::new(Rules { keys, issuer, audience, clock })))
     }
 
-    /// The token's holder.
-    pub fn verify(&self, token: &str) -> Result<Caller, TokenError> {
-        if token.len() > TOKEN_BYTES {
-            return Err(Invalid("is longer than 4 KiB"));
+    /// Reads keys that are published, now; those that are configured are there. An error is the end of a sentence
+    /// for the operator; they are read again by themselves.
+    pub async fn read_keys(&self) -> Result<(), String> {
+        match &self.0.keys {
+            Source::Known(_) => Ok(()),
+            Source::Published(published) => published.read().await,
         }
-        let mut parts = token.split('.');
-        let (Some(header), Some(claims), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(Invalid("does not have three parts"));
+    }
+
+    /// Whether there are keys to check tokens with.
+    pub fn is_ready(&self) -> bool {
+        match &self.0.keys {
+            Source::Known(_) => true,
+            Source::Published(published) => published.is_ready(),
+        }
+    }
+
+    /// The token's holder. Waits for the issuer, at most five seconds, when the token names a key that is not known
+    /// yet.
+    pub async fn verify(&self, token: &str) -> Result<Verified, TokenError> {
+        let token = Parts::read(token)?;
+        let keys = match &self.0.keys {
+            Source::Known(keys) => keys.clone(),
+            Source::Published(published) => published.keys_for(token.kid.as_deref()).await.ok_or(Unchecked)?,
         };
-        let (kid, algorithm) = read_header(&decode(header)?)?;
-        let (key, fixed) =
-            self.0.keys.find(kid.as_deref()).ok_or(Invalid("is signed with a key that is not known here"))?;
-        if algorithm != name(*fixed) {
-            return Err(Invalid("is signed in a way that its key is not for"));
-        }
-        let signed = &token[..header.len() + 1 + claims.len()];
-        match jsonwebtoken::crypto::verify(signature, signed.as_bytes(), key, *fixed) {
-            Ok(true) => self.read_claims(&decode(claims)?),
-            Ok(false) | Err(_) => Err(Invalid("has a signature that does not fit")),
-        }
+        token.check_signature(&keys)?;
+        self.read_claims(&decode(token.claims)?)
     }
 
     /// The clock that tokens go by.
@@ -110,7 +163,7 @@ impl TokenVerifier {
         self.0.clock.clone()
     }
 
-    fn read_claims(&self, json: &[u8]) -> Result<Caller, TokenError> {
+    fn read_claims(&self, json: &[u8]) -> Result<Verified, TokenError> {
         let claims = Object::read(json).ok_or(Invalid("has claims that are not one JSON object"))?;
         if text(&claims, "iss", Invalid("has no iss"))? != self.0.issuer {
             return Err(Invalid("has another iss"));
@@ -122,9 +175,11 @@ impl TokenVerifier {
         if !is_subject(subject) {
             return Err(Invalid("has a sub that is not 1 to 255 bytes of visible text"));
         }
-        if claims.get("jti").is_some_and(|jti| !jti.is_string()) {
-            return Err(Invalid("has a jti that is not text"));
-        }
+        let jti = match claims.get("jti") {
+            None => None,
+            Some(Value::String(jti)) if jti.len() <= SUBJECT_BYTES => Some(jti.clone()),
+            Some(_) => return Err(Invalid("has a jti that is not a short text")),
+        };
         let now = self.0.clock.now().timestamp();
         let expires = whole(&claims, "exp")?.ok_or(Invalid("has no exp"))?;
         let issued = whole(&claims, "iat")?.ok_or(Invalid("has no iat"))?;
@@ -139,7 +194,9 @@ impl TokenVerifier {
             return Err(Expired);
         }
         let expires_at = Timestamp::from_timestamp(expires, 0).ok_or(Invalid("has an exp out of range"))?;
-        Ok(Caller { subject: subject.to_owned(), roles: roles(claims.get("roles"))?, expires_at })
+        let issued_at = Timestamp::from_timestamp(issued, 0).ok_or(Invalid("has an iat out of range"))?;
+        let caller = Caller { subject: subject.to_owned(), roles: roles(claims.get("roles"))?, expires_at };
+        Ok(Verified { caller, issued_at, jti })
     }
 
     fn is_for_us(&self, audience: Option<&Value>) -> bool {
@@ -149,6 +206,46 @@ impl TokenVerifier {
                 several.iter().all(Value::is_string) && several.iter().any(|a| a.as_str() == Some(&self.0.audience))
             }
             _ => false,
+        }
+    }
+}
+
+/// A token whose header was read: what it says about its key is known, and nothing is believed yet.
+struct Parts<'a> {
+    kid: Option<String>,
+    algorithm: String,
+    /// Header and claims, as they were signed.
+    signed: &'a str,
+    claims: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn read(token: &'a str) -> Result<Self, TokenError> {
+        if token.len() > TOKEN_BYTES {
+            return Err(Invalid("is longer than 4 KiB"));
+        }
+        let mut parts = token.split('.');
+        let (Some(header), Some(claims), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(Invalid("does not have three parts"));
+        };
+        let (kid, algorithm) = read_header(&decode(header)?)?;
+        let signed = &token[..header.len() + 1 + claims.len()];
+        Ok(Self { kid, algorithm, signed, claims, signature })
+    }
+
+    /// By the key that it names, in the one way that the key is for.
+    fn check_signature(&self, keys: &Keys) -> Result<(), TokenError> {
+        let (key, fixed) =
+            keys.find(self.kid.as_deref()).ok_or(Invalid("is signed with a key that is not known here"))?;
+        if self.algorithm != name(*fixed) {
+            return Err(Invalid("is signed in a way that its key is not for"));
+        }
+        match jsonwebtoken::crypto::verify(self.signature, self.signed.as_bytes(), key, *fixed) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(Invalid("has a signature that does not fit")),
         }
     }
 }

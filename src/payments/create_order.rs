@@ -40,6 +40,8 @@ pub struct PaymentMethod {
     pub payer_id: Option<String>,
     /// Where browsers come back to.
     pub return_url: Option<String>,
+    /// Where the payer asks from, if that is known. Not part of what is asked: a retry may come from elsewhere.
+    pub payer_address: Option<std::net::IpAddr>,
 }
 
 const MAX_LINES: usize = 50;
@@ -187,6 +189,7 @@ impl Payments {
             product,
             payer_id: method.payer_id.clone(),
             return_url: method.return_url.clone(),
+            payer_address: method.payer_address.filter(|_| product == PaymentProduct::H5),
             ..self.lost_request(order, gateway, number)
         })
     }
@@ -208,6 +211,7 @@ impl Payments {
             notify_url: format!("{}/notify/{}", self.0.settings.public_url, gateway.name()),
             payer_id: None,
             return_url: None,
+            payer_address: None,
         }
     }
 

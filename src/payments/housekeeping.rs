@@ -43,6 +43,9 @@ impl Payments {
             Ok(n) => tracing::info!(n, "forgot keys that are older than their retention"),
             Err(e) => tracing::warn!(error = %e, "old keys are not forgotten; tried again in an hour"),
         }
+        if let Err(e) = self.forget_revocations().await {
+            tracing::warn!(error = %e, "old revocations are not forgotten; tried again in an hour");
+        }
         match self.0.store.for_people(self.now()).await {
             Ok(queue) => {
                 for (kind, n) in queue {

@@ -22,6 +22,7 @@ mod reconcile;
 mod refund;
 mod repay;
 mod resolve;
+mod revocation;
 mod schedule;
 mod settle;
 
@@ -34,10 +35,11 @@ pub use live::{Activity, Selection, Sight, Watch};
 pub use reconcile::{Difference, DifferenceKind, Reconciliation};
 pub use refund::RefundOrder;
 pub use repay::Repay;
+pub use revocation::Revoked;
 pub use settle::Taken;
 
 /// What the store answers lists with; callers of the workflows need no more of it.
-pub use crate::store::{DeadLetter, OrderFilter, Page, PageRequest, Product, RefundFilter};
+pub use crate::store::{DeadLetter, OrderFilter, Page, PageRequest, Product, RefundFilter, Revocation};
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -94,6 +96,8 @@ struct Inner {
     waiting: Mutex<HashMap<String, usize>>,
     live: live::Live,
     answers: Arc<outage::Answers>,
+    /// Tokens that are no longer taken.
+    revoked: watch::Sender<Arc<Revoked>>,
     /// The clock's time up to which the scheduler has nothing left to do.
     quiet: watch::Sender<Option<domain::Timestamp>>,
 }
@@ -123,6 +127,7 @@ impl Payments {
             waiting: Mutex::default(),
             live: live::Live::default(),
             answers,
+            revoked: watch::Sender::default(),
             quiet: watch::Sender::new(None),
         }))
     }
@@ -133,6 +138,7 @@ impl Payments {
         self.0.tasks.spawn(live::listen(self.clone()));
         self.0.tasks.spawn(live::compare(self.clone()));
         self.0.tasks.spawn(housekeeping::run(self.clone()));
+        self.0.tasks.spawn(revocation::follow(self.clone()));
     }
 
     /// Takes nothing new up and waits until what runs has ended; what does not end in `patience` is taken

@@ -265,6 +265,10 @@ pub trait Coordination: Send + Sync {
     fn end(&self, held: Option<LockToken>, change: Option<&OrderChanged>);
     /// What is announced, and every gap in it, from now on.
     fn announcements(&self) -> tokio::sync::broadcast::Receiver<Announcement>;
+    /// Adds what this process has let in to what all processes have let in, and says for each how much that comes
+    /// to now, in the order given; what was let in runs off at its rate. `None`: nobody else counts, or nobody can
+    /// say. Not for a request to wait for.
+    async fn count(&self, counted: &[Counted]) -> Vec<Option<f64>>;
     /// Whether the other side answers now, for `doctor`.
     async fn healthy(&self) -> bool;
 }
@@ -278,6 +282,26 @@ pub struct Memory {
     pub value: String,
     /// For how long.
     pub window: Duration,
+}
+
+/// So many in so much time, and as many at once when none came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many, at least one.
+    pub count: u32,
+    /// In what time.
+    pub per: Duration,
+}
+
+/// What one process has let in under a name since it said so the last time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Under which name.
+    pub name: String,
+    /// How many.
+    pub count: u32,
+    /// How fast it runs off.
+    pub rate: Rate,
 }
 
 /// How an operation begins.

@@ -25,7 +25,7 @@ pub struct Repay {
 
 impl Payments {
     /// Opens another attempt at paying an order, at most once per key. The same gateway and product (and payer,
-    /// for JSAPI) with an action that still works: that attempt again.
+    /// for JSAPI, and address, for H5) with an action that still works: that attempt again.
     pub async fn repay(&self, caller: &Caller, operation: Operation, command: Repay) -> Result<Outcome, PaymentError> {
         let caller = caller.may(Role::Customer)?.clone();
         self.guarded(operation, acts_for(&caller), |payments, operation| async move {
@@ -291,7 +291,12 @@ struct Begun {
 /// The attempt is what the command asks for, and its action works. Of JSAPI it works for one payer only.
 fn serves(attempt: &Payment, method: &PaymentMethod, now: Timestamp) -> bool {
     let same = attempt.gateway() == method.gateway && attempt.request.product == method.product;
-    let others = method.product == PaymentProduct::Jsapi && attempt.request.payer_id != method.payer_id;
+    let others = match method.product {
+        PaymentProduct::Jsapi => attempt.request.payer_id != method.payer_id,
+        // The page would turn them away.
+        PaymentProduct::H5 => attempt.request.payer_address != method.payer_address,
+        _ => false,
+    };
     same && !others && attempt.action(now).is_some()
 }
 

@@ -14,6 +14,7 @@ mod live;
 mod orders;
 mod products;
 mod reconciling;
+mod revocations;
 mod rows;
 mod telling;
 
@@ -27,6 +28,7 @@ pub use lists::{OrderFilter, Page, PageRequest, RefundFilter};
 pub use orders::Held;
 pub use products::Product;
 pub use reconciling::{RecordedPayment, RecordedRefund};
+pub use revocations::{Revocation, RevocationMark};
 pub use telling::{Behind, Channel, Channels, ToTell, Untold};
 
 use std::time::Duration;

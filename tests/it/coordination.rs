@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use domain::OrderId;
 use payonce::coordination::{ConfigError, InProcessCoordination, RedisCoordination};
-use payonce::payments::ports::{Announcement, Begun, Coordination, Lock, LockToken, Memory, OrderChanged};
+use payonce::payments::ports::{
+    Announcement, Begun, Coordination, Counted, Lock, LockToken, Memory, OrderChanged, Rate,
+};
 use tokio::sync::broadcast::Receiver;
 use tokio::time::{sleep, timeout};
 
@@ -28,7 +30,9 @@ static VERSION: AtomicI64 = AtomicI64::new(1000);
 
 #[tokio::test]
 async fn in_process_coordination_keeps_the_contract() {
-    contract(&InProcessCoordination::new()).await;
+    let c = InProcessCoordination::new();
+    contract(&c).await;
+    assert_eq!(c.count(&[counted("a", 3, LONG), counted("b", 1, LONG)]).await, [None, None], "nobody else counts");
 }
 
 #[tokio::test]
@@ -174,11 +178,49 @@ async fn an_announcement_reaches_every_listener(c: &dyn Coordination) {
     }
 }
 
+fn counted(name: &str, count: u32, per: Duration) -> Counted {
+    Counted { name: name.to_owned(), count, rate: Rate { count: 10, per } }
+}
+
+/// What two processes let in comes to one level for each name, and runs off at its rate. A Redis that is slow says
+/// nothing, and is asked about other names.
+async fn both_count_together(one: &dyn Coordination, two: &dyn Coordination) {
+    let new_name = || format!("counted {}", VERSION.fetch_add(1, Ordering::Relaxed));
+    eventually("both to count together", async || {
+        // More than fit into one pipeline, and some for each master of a cluster.
+        let names: Vec<String> = (0..90).map(|_| new_name()).collect();
+        let all = |count| names.iter().map(|name| counted(name, count, LONG)).collect::<Vec<_>>();
+        for (process, count, expected) in [(one, 3, 3.0), (two, 4, 7.0), (one, 0, 7.0)] {
+            let levels = process.count(&all(count)).await;
+            assert_eq!(levels.len(), names.len());
+            for level in levels {
+                let Some(level) = level else { return false };
+                // Ten in a minute: six seconds are one.
+                assert!(level <= expected && level > expected - 1.0, "{level} of {expected}");
+            }
+        }
+        true
+    })
+    .await;
+    let name = new_name();
+    let level = async |count| one.count(&[counted(&name, count, SHORT)]).await[0];
+    eventually("a level", async || level(10).await.is_some_and(|level| level > 5.0)).await;
+    eventually("the level to run off", async || level(0).await == Some(0.0)).await;
+    // However much is claimed, it is over after two periods.
+    level(1_000_000).await;
+    eventually("an answer", async || level(0).await.inspect(|level| assert!(*level <= 20.0)).is_some()).await;
+}
+
 // Whatever Redis is made of, it may break in every way.
 
 async fn faults(c: &RedisCoordination, url: &str, servers: &[&RedisServer]) {
     let other = connect(url).await;
     both_hear_each_other(c, &other).await;
+    both_count_together(c, &other).await;
+    everywhere(servers, "SCRIPT FLUSH").await;
+    both_count_together(c, &other).await;
+    serves_again(c).await;
+    serves_again(&other).await;
 
     // It forgets everything, again and again.
     let start = Instant::now();
@@ -236,6 +278,9 @@ async fn faults(c: &RedisCoordination, url: &str, servers: &[&RedisServer]) {
     let start = Instant::now();
     assert!(matches!(c.begin(&owner, "more", LONG, None).await.lock, Lock::Unavailable));
     assert!(start.elapsed() < FIRST, "the first wait: {:?}", start.elapsed());
+    if servers.len() == 1 {
+        assert_eq!(c.count(&[counted("frozen", 1, LONG)]).await, [None]);
+    }
     let mut waits: Vec<Duration> = Vec::new();
     for n in 0..100 {
         let start = Instant::now();

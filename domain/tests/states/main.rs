@@ -62,6 +62,7 @@ fn request(order: &Order, n: usize, wechat: bool) -> OpenPayment {
         notify_url: "https://pay.example.com/notify".into(),
         payer_id: None,
         return_url: None,
+        payer_address: None,
     }
 }
 

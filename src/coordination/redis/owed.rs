@@ -202,7 +202,7 @@ impl Bill {
     }
 }
 
-fn no_script(error: &RedisError) -> bool {
+pub(super) fn no_script(error: &RedisError) -> bool {
     error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
 }
 

@@ -115,6 +115,7 @@ pub fn open_payment(product: PaymentProduct) -> OpenPayment {
         notify_url: "https://shop.example.com/n?a=1&b=2".to_owned(),
         payer_id: None,
         return_url: Some("https://shop.example.com/back".to_owned()),
+        payer_address: None,
     }
 }
 

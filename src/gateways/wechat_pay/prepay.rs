@@ -2,6 +2,8 @@
 //!
 //! All products share one request but for the path, the payer (JSAPI) and the scene (H5).
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use chrono::{FixedOffset, SecondsFormat};
 use domain::{ClientAction, Currency, Duration, Money, OpenPayment, PaymentProduct, Timestamp};
 
@@ -16,10 +18,9 @@ const PREPAID_LIFETIME: Duration = Duration::hours(2);
 const H5_URL_LIFETIME: Duration = Duration::minutes(5);
 /// Longest description, in bytes of UTF-8.
 const DESCRIPTION_LIMIT: usize = 127;
-/// H5 wants to be told the payer's address, and we do not know it. This one is plainly nobody's; a proxy's or
-/// the shop's would look true and be false. WeChat Pay compares it with the address that opens the page, so
-/// there the payer is turned away until we know better; the sandbox does not look.
-const PAYER_ADDRESS: &str = "127.0.0.1";
+/// H5 wants to be told the payer's address, and compares it with the address that opens the page. This one, where
+/// it is not known, is plainly nobody's: there the payer is turned away.
+const NOBODYS_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Where a payment of this product is opened.
 pub(super) fn target(product: PaymentProduct) -> Result<&'static str, GatewayError> {
@@ -47,7 +48,7 @@ pub(super) fn body<'a>(account: &'a Account, request: &'a OpenPayment) -> Result
         amount: wire::PrepayAmount { total: fen(request.amount)?, currency: "CNY" },
         payer: if request.product == PaymentProduct::Jsapi { Some(payer(request)?) } else { None },
         scene_info: (request.product == PaymentProduct::H5)
-            .then_some(wire::SceneInfo { payer_client_ip: PAYER_ADDRESS, h5_info }),
+            .then(|| wire::SceneInfo { payer_client_ip: request.payer_address.unwrap_or(NOBODYS_ADDRESS), h5_info }),
     })
 }
 
@@ -169,6 +170,10 @@ mod tests {
             let body = serde_json::to_string(&body(&account, &request).unwrap()).unwrap();
             assert_eq!(body, format!("{common}{rest}"));
         }
+        let from = Some("2001:db8::7".parse().unwrap());
+        let h5 = OpenPayment { payer_address: from, ..request(PaymentProduct::H5) };
+        let sent = serde_json::to_string(&body(&account, &h5).unwrap()).unwrap();
+        assert!(sent.contains("\"payer_client_ip\":\"2001:db8::7\""), "{sent}");
         // Only JSAPI tells who pays, whoever gave it.
         let told = OpenPayment { payer_id: Some("o1".to_owned()), ..request(PaymentProduct::App) };
         assert!(body(&account, &told).unwrap().payer.is_none());

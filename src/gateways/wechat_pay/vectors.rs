@@ -173,6 +173,7 @@ pub fn open_payment() -> OpenPayment {
         notify_url: "https://shop.example.com/n".to_owned(),
         payer_id: None,
         return_url: None,
+        payer_address: None,
     }
 }
 

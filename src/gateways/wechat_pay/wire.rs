@@ -40,7 +40,7 @@ pub(super) struct Payer<'a> {
 
 #[derive(Debug, Serialize)]
 pub(super) struct SceneInfo<'a> {
-    pub payer_client_ip: &'a str,
+    pub payer_client_ip: std::net::IpAddr,
     pub h5_info: H5Info<'a>,
 }
 

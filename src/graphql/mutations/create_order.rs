@@ -2,7 +2,7 @@ use async_graphql::{Context, InputObject, Object, SimpleObject};
 use domain::OperationName;
 
 use crate::graphql::Asked;
-use crate::graphql::arguments::called;
+use crate::graphql::arguments::{called, client_address};
 use crate::graphql::enums::{Gateway, PaymentProduct};
 use crate::graphql::error::{ApiError, code};
 use crate::graphql::order::OrderView;
@@ -64,6 +64,7 @@ impl PaymentMethodInput {
             product: self.product.into(),
             payer_id: self.payer_id,
             return_url: self.return_url,
+            payer_address: None,
         })
     }
 }
@@ -124,7 +125,10 @@ impl CreateOrderMutation {
         input: CreateOrderInput,
     ) -> Result<CreateOrderPayload, ApiError> {
         let call = called(ctx, OperationName::CreateOrder, idempotency_key)?;
-        let command = input.parse(call.content)?;
+        let mut command = input.parse(call.content)?;
+        if let Some(method) = &mut command.payment {
+            method.payer_address = client_address(ctx);
+        }
         let outcome = ctx.payments()?.create_order(ctx.caller()?, call.operation, command).await?;
         Ok(outcome.into())
     }

@@ -3,7 +3,7 @@ use domain::OperationName;
 
 use super::create_order::PaymentMethodInput;
 use crate::graphql::Asked;
-use crate::graphql::arguments::{called, order_id};
+use crate::graphql::arguments::{called, client_address, order_id};
 use crate::graphql::error::ApiError;
 use crate::graphql::order::OrderView;
 use crate::graphql::payment::PaymentView;
@@ -56,7 +56,8 @@ impl RepayOrderMutation {
         input: RepayOrderInput,
     ) -> Result<RepayOrderPayload, ApiError> {
         let call = called(ctx, OperationName::RepayOrder, idempotency_key)?;
-        let command = Repay { order: order_id(&input.order_id)?, method: input.payment.parse()? };
+        let mut command = Repay { order: order_id(&input.order_id)?, method: input.payment.parse()? };
+        command.method.payer_address = client_address(ctx);
         let outcome = ctx.payments()?.repay(ctx.caller()?, call.operation, command).await?;
         outcome.try_into()
     }

@@ -1,6 +1,7 @@
 //! One socket, from its first message to its last.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Error;
@@ -16,8 +17,7 @@ use super::{MESSAGE, Place, Sockets};
 use crate::graphql::{ApiError, code};
 use crate::http::document::Kind;
 use crate::http::operation::{Operation, Said};
-use crate::http::token::{NOT_BEARER, TokenError, bearer_token};
-use crate::payments::Caller;
+use crate::http::token::{NOT_BEARER, TokenError, Verified, bearer_token};
 use crate::payments::ports::BoxFuture;
 
 /// Operations at a time on one socket.
@@ -38,7 +38,12 @@ fn close<T>(code: u16, reason: impl Into<String>) -> Result<T, End> {
 }
 
 /// Serves a socket until it ends.
-pub(super) async fn serve(sockets: Arc<Sockets>, socket: WebSocket, caller: Option<Caller>, place: Place) {
+pub(super) async fn serve(
+    sockets: Arc<Sockets>,
+    socket: WebSocket,
+    (verified, address): (Option<Verified>, IpAddr),
+    place: Place,
+) {
     let mut connection = Connection {
         operations: Arc::new(Semaphore::new(OPERATIONS)),
         running: SelectAll::new(),
@@ -46,7 +51,8 @@ pub(super) async fn serve(sockets: Arc<Sockets>, socket: WebSocket, caller: Opti
         acknowledged: false,
         sockets,
         socket,
-        caller,
+        verified,
+        address,
         place,
     };
     let Err(end) = connection.talk().await;
@@ -71,7 +77,8 @@ const TOO_BIG: u16 = 1009;
 struct Connection {
     sockets: Arc<Sockets>,
     socket: WebSocket,
-    caller: Option<Caller>,
+    verified: Option<Verified>,
+    address: IpAddr,
     place: Place,
     acknowledged: bool,
     /// Each ends when its handle says so, when its stream does, or with the socket.
@@ -84,23 +91,27 @@ struct Connection {
 impl Connection {
     async fn talk(&mut self) -> Result<std::convert::Infallible, End> {
         let patience = self.sockets.patience;
-        let clock = self.sockets.tokens.clock();
+        let clock = self.sockets.access.tokens.clock();
         let stopping = self.sockets.payments.stopping();
         tokio::pin!(stopping);
         let init_until = Instant::now() + patience.init;
         let mut ping_at = Instant::now() + patience.ping;
         let mut pong_until = None;
         let mut expiry: Option<BoxFuture<'_, ()>> = None;
+        let mut revoked: Option<BoxFuture<'_, ()>> = None;
         loop {
             if self.acknowledged
                 && expiry.is_none()
-                && let Some(caller) = &self.caller
+                && let Some(verified) = self.verified.clone()
             {
-                expiry = Some(clock.sleep_until(caller.expires_at));
+                expiry = Some(clock.sleep_until(verified.caller.expires_at));
+                let access = self.sockets.access.clone();
+                revoked = Some(Box::pin(async move { access.until_revoked(&verified).await }));
             }
             tokio::select! {
                 () = &mut stopping => return close(1001, "Going away"),
                 () = or_never(expiry.as_mut()) => return close(4403, "Token expired"),
+                () = or_never(revoked.as_mut()) => return close(4403, "Token revoked"),
                 () = sleep_until(init_until), if !self.acknowledged => {
                     return close(4408, "Connection initialisation timeout");
                 }
@@ -165,16 +176,25 @@ impl Connection {
     }
 
     async fn init(&mut self, payload: &Map<String, Value>) -> Result<(), End> {
-        match credentials(payload).map(|t| t.map(|t| self.sockets.tokens.verify(t)).transpose()) {
-            Ok(Ok(None)) => {}
-            Ok(Ok(Some(caller))) => self.caller = Some(caller),
-            Ok(Err(TokenError::Expired)) => return close(4403, "Token expired"),
-            Ok(Err(TokenError::Invalid(_))) | Err(_) => return close(4403, "Forbidden"),
+        let verified = match credentials(payload) {
+            Ok(None) => Ok(None),
+            Ok(Some(token)) => self.sockets.access.verify(token).await.map(Some),
+            Err(e) => Err(e),
+        };
+        match verified {
+            Ok(None) => {}
+            Ok(Some(verified)) => self.verified = Some(verified),
+            Err(TokenError::Expired) => return close(4403, "Token expired"),
+            Err(TokenError::Invalid(_)) => return close(4403, "Forbidden"),
+            Err(TokenError::Unchecked) => return close(1013, "Tokens cannot be checked right now"),
         }
-        if let Some(caller) = &self.caller
-            && !self.place.belongs_to(&caller.subject, self.sockets.settings.per_subject)
-        {
-            return close(1013, "Too many sockets of yours");
+        if let Some(Verified { caller, .. }) = &self.verified {
+            if self.sockets.access.one_of(&caller.subject).is_err() {
+                return close(1013, "Too many requests of yours");
+            }
+            if !self.place.belongs_to(&caller.subject, self.sockets.settings.per_subject) {
+                return close(1013, "Too many sockets of yours");
+            }
         }
         self.acknowledged = true;
         self.say(frames::ack()).await
@@ -195,7 +215,13 @@ impl Connection {
 
     /// Guards an operation and starts it.
     fn begin(&self, operation: Operation) -> Result<BoxStream<'static, Said>, ApiError> {
-        let guarded = self.sockets.executor.guard(operation, self.caller.clone())?;
+        let access = &self.sockets.access;
+        access.one_from(self.address)?;
+        let caller = self.verified.as_ref().map(|verified| verified.caller.clone());
+        if let Some(caller) = &caller {
+            access.one_of(&caller.subject)?;
+        }
+        let guarded = self.sockets.executor.guard(operation, caller)?;
         if guarded.kind == Some(Kind::Mutation) {
             return Err(ApiError::new(code::METHOD_NOT_ALLOWED, "A mutation is sent by POST, not over a socket."));
         }

@@ -38,6 +38,7 @@ impl Keys {
                 Ok(Self { keys: vec![(None, (key, Algorithm::HS256))], unnamed: true })
             }
             TokenKeys::Jwks(json) => Self::read_set(json),
+            TokenKeys::JwksUrl(_) => Err("a JWKS by URL is read where it is published".to_owned()),
         }
     }
 

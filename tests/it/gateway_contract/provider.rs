@@ -98,6 +98,7 @@ impl Provider {
             notify_url: self.notify_url.clone(),
             payer_id: Some("oUpF8uMuAJO_M2pxb1Q9zNjWeS6o".to_owned()),
             return_url: Some("https://shop.example/paid?a=1&b=2".to_owned()),
+            payer_address: None,
         }
     }
 

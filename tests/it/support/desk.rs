@@ -84,6 +84,7 @@ impl Desk {
             product: PaymentProduct::Native,
             payer_id: None,
             return_url: None,
+            payer_address: None,
         };
         let command = CreateOrder {
             lines: vec![("MUG".into(), 1)],

@@ -6,6 +6,7 @@ pub mod desk;
 pub mod event_stream;
 pub mod form;
 pub mod invariants;
+pub mod issuer;
 pub mod rabbitmq;
 pub mod redis_cluster;
 pub mod redis_proxy;

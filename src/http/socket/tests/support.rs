@@ -20,6 +20,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::super::{PATIENCE, Patience, SocketSettings, Sockets, upgrade};
 use crate::coordination::InProcessCoordination;
+use crate::http::access::{Access, AccessSettings};
 use crate::http::document::Limits;
 use crate::http::operation::Executor;
 use crate::http::token::{NewToken, TokenKeys, TokenVerifier, mint};
@@ -96,10 +97,11 @@ pub(super) async fn server_with(patience: Patience, per_process: usize, per_subj
     };
     let schema = crate::graphql::schema(payments.clone());
     let executor = Arc::new(Executor::new(schema.clone(), schema, Limits::default(), false));
-    let sockets = Sockets::new(executor, tokens, payments.clone(), settings);
+    let access = Arc::new(Access::new(tokens, &payments, AccessSettings::default()));
+    let sockets = Sockets::new(executor, access, payments.clone(), settings);
     let sockets = Arc::new(Sockets { patience, ..sockets });
     let open = |State(sockets): State<Arc<Sockets>>, headers: HeaderMap, ws: WebSocketUpgrade| async move {
-        upgrade(sockets, &headers, ws).await
+        upgrade(sockets, &headers, [127, 0, 0, 1].into(), ws).await
     };
     let router = Router::new().route("/graphql", get(open)).with_state(sockets.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,6 +1,7 @@
 //! One file per table: rows and nothing else. What they mean is decided in `domain` and put together
 //! in the `store` room.
 
+pub mod customer_day;
 pub mod event;
 pub mod notification;
 pub mod operation;
@@ -8,4 +9,5 @@ pub mod order;
 pub mod order_line;
 pub mod payment;
 pub mod product;
+pub mod quote;
 pub mod refund;

@@ -5,6 +5,7 @@ mod m20261120_000001_catalogue;
 mod m20261120_000002_orders;
 mod m20261120_000003_operations;
 mod m20261120_000004_keeping;
+mod m20261120_000006_limits;
 
 pub use sea_orm_migration::MigratorTrait;
 use sea_orm_migration::prelude::*;
@@ -20,6 +21,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_000002_orders::Migration),
             Box::new(m20261120_000003_operations::Migration),
             Box::new(m20261120_000004_keeping::Migration),
+            Box::new(m20261120_000006_limits::Migration),
         ]
     }
 }

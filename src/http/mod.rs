@@ -15,7 +15,7 @@ mod token;
 pub use health::record_metrics;
 pub use listen::{Patience, listen};
 pub use socket::{SocketSettings, Sockets};
-pub use token::{NewToken, TokenKeys, TokenVerifier, mint};
+pub use token::{NewToken, QuoteVerifier, TokenKeys, TokenVerifier, mint};
 
 use std::sync::Arc;
 

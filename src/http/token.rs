@@ -4,6 +4,7 @@
 //! an `nbf` in the future, an unknown `crit`; so header and claims are read here, strictly.
 
 mod keys;
+mod quote;
 mod strict;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::graphql::{ApiError, code};
 use crate::payments::ports::Clock;
 use crate::payments::{Caller, Role};
 use keys::Keys;
+pub use quote::QuoteVerifier;
 use strict::Object;
 
 /// Clocks may differ by so many seconds.

@@ -14,6 +14,7 @@ mod live;
 mod next_number;
 mod outage;
 pub mod ports;
+mod quote;
 mod read;
 mod reconcile;
 mod refund;
@@ -24,10 +25,11 @@ mod settle;
 
 pub use caller::{Caller, Role};
 pub use cancel::Cancel;
-pub use create_order::{CreateOrder, PaymentMethod};
+pub use create_order::{CreateOrder, Lines, PaymentMethod};
 pub use error::PaymentError;
 pub use guard::Outcome;
 pub use live::{Activity, Selection, Sight, Watch};
+pub use quote::{Quote, QuoteError, Quotes};
 pub use reconcile::{Difference, DifferenceKind, Reconciliation};
 pub use refund::RefundOrder;
 pub use repay::Repay;
@@ -65,6 +67,10 @@ pub struct Settings {
     pub key_retention: Duration,
     /// So many operations at once; more are turned away before anything begins.
     pub max_operations: usize,
+    /// What orders and refunds may come to.
+    pub limits: domain::Limits,
+    /// Reads the quotes of the shop's pricing service; `None`: there is none, quotes are refused.
+    pub quotes: Option<Arc<dyn Quotes>>,
     /// Base of the notify URLs given to gateways.
     pub public_url: String,
 }

@@ -7,10 +7,12 @@ mod connect;
 mod due;
 mod inbox;
 mod invariants;
+mod limits;
 mod lists;
 mod live;
 mod orders;
 mod products;
+mod quotes;
 mod reconciling;
 mod rows;
 

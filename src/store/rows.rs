@@ -49,6 +49,7 @@ pub(super) fn order_from(
         None => None,
         Some(reason) => Some(CloseReason::from_name(reason).ok_or_else(|| wrong("closing"))?),
     };
+    let counted_on = row.counted_on.as_deref().map(str::parse).transpose().map_err(|_| wrong("counted_on"))?;
     let order = Order {
         id: OrderId::parse(&row.id).map_err(|_| wrong("id"))?,
         customer: row.customer_id,
@@ -60,6 +61,7 @@ pub(super) fn order_from(
         version: row.version,
         created_at: row.created_at,
         expires_at: row.expires_at,
+        counted_on,
         next_at: row.next_at,
         payments: payments.into_iter().map(payment_from).collect::<Result<_, _>>()?,
         refunds: refunds.into_iter().map(refund_from).collect::<Result<_, _>>()?,
@@ -95,6 +97,7 @@ pub(super) fn order_row(order: &Order, seq: Option<i64>) -> order::ActiveModel {
         expires_at: Set(order.expires_at),
         paid_at: Set(paid_at),
         closed_at: Set(closed_at),
+        counted_on: Set(order.counted_on.map(|day| day.to_string())),
         next_at: Set(order.next_at),
     }
 }

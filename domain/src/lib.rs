@@ -3,6 +3,7 @@
 //! Pure and synchronous: nothing here reads a clock, a socket or a table. What the rules decide is
 //! stored by the `store` room and acted on by the `payments` room of the main crate.
 
+mod approval;
 mod close;
 mod event;
 mod gateway;

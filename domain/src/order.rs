@@ -201,6 +201,12 @@ pub enum RuleError {
         /// What could be given back now.
         maximum: Money,
     },
+    /// Whoever asked for a refund decides about it.
+    #[error("another person than the one who asked must decide")]
+    OwnRefund,
+    /// The refund does not wait for approval.
+    #[error("the refund does not wait for approval")]
+    Decided,
     /// The gateway allows no further refund of this payment.
     #[error("the gateway allows at most 50 refunds of one payment")]
     RefundLimit,

@@ -36,9 +36,10 @@ impl MigrationTrait for Migration {
         for (table, mut column) in [
             // The day in which it counts, or nothing: there was no limit.
             ("orders", c.exact_null("counted_on", 10)),
-            // NULL: none was needed. AWAITED, GIVEN, REFUSED.
+            // NULL: none was needed. AWAITED while the status is REQUESTED, GIVEN, REFUSED once it is FAILED: not every
+            // database can give the status itself more words.
             ("refunds", c.exact_null("approval", 8)),
-            ("refunds", c.exact_null("decided_by", 255)),
+            ("refunds", c.exact_null("approved_by", 255)),
         ] {
             manager.alter_table(Table::alter().table(table).add_column(&mut column).take()).await?;
         }

@@ -23,6 +23,7 @@ pub mod code {
     pub const NOT_REFUNDABLE: &str = "NOT_REFUNDABLE";
     pub const REFUND_EXCEEDS_PAID: &str = "REFUND_EXCEEDS_PAID";
     pub const REFUND_LIMIT_REACHED: &str = "REFUND_LIMIT_REACHED";
+    pub const REFUND_DECIDED: &str = "REFUND_DECIDED";
     pub const LIMIT_EXCEEDED: &str = "LIMIT_EXCEEDED";
     pub const AMOUNT_OUT_OF_RANGE: &str = "AMOUNT_OUT_OF_RANGE";
     pub const UNKNOWN_SKU: &str = "UNKNOWN_SKU";
@@ -219,6 +220,14 @@ impl From<RuleError> for ApiError {
             RuleError::AmountOutOfRange => Self::new(
                 code::AMOUNT_OUT_OF_RANGE,
                 "The amount is out of range: whole minor units from 1, in the order's currency, within 64 bits.",
+            ),
+            RuleError::OwnRefund => Self::new(
+                code::FORBIDDEN,
+                "Another person than the one who asked for this refund must decide about it.",
+            ),
+            RuleError::Decided => Self::new(
+                code::REFUND_DECIDED,
+                "The refund does not wait for approval: it was decided before, or needed none. Look at its status.",
             ),
             RuleError::Limit { name, limit, left } => limited(name, limit, left),
             RuleError::Unknown => Self::new(code::NOT_FOUND, "There is no such payment or refund."),

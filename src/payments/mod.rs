@@ -1,6 +1,7 @@
 //! The workflows: what happens between a door in (GraphQL, HTTP) and the doors out (store, gateways,
 //! coordination). One file per verb.
 
+mod approval;
 mod attempt;
 mod caller;
 mod cancel;
@@ -23,6 +24,7 @@ mod resolve;
 mod schedule;
 mod settle;
 
+pub use approval::Verdict;
 pub use caller::{Caller, Role};
 pub use cancel::Cancel;
 pub use create_order::{CreateOrder, Lines, PaymentMethod};

@@ -76,9 +76,14 @@ SELECT p.id FROM payments p WHERE :among(p.order_seq) AND p.surplus AND p.since 
 SELECT p.id FROM payments p WHERE :among(p.order_seq) AND p.next_at IS NULL
    AND (p.status = 'PENDING' OR (p.status IN ('CREATED', 'UNKNOWN') AND p.since > :two_days_ago));
 
--- refunds_looked_at: Every undecided refund is looked at again.
+-- refunds_looked_at: Every undecided refund is looked at again, unless a person has to approve it first.
 SELECT r.id FROM refunds r WHERE :among(r.order_seq)
-   AND r.status IN ('REQUESTED', 'PROCESSING', 'UNKNOWN') AND r.next_at IS NULL;
+   AND r.status IN ('REQUESTED', 'PROCESSING', 'UNKNOWN') AND r.next_at IS NULL
+   AND (r.approval IS NULL OR r.approval <> 'AWAITED');
+
+-- approved_by_another: A refund is approved by another person than the one who asked, and not sent before.
+SELECT r.id FROM refunds r WHERE :among(r.order_seq) AND (r.approved_by = r.requested_by
+    OR (r.approval = 'GIVEN') <> (r.approved_by IS NOT NULL) OR (r.approval = 'AWAITED' AND (r.sent OR r.status <> 'REQUESTED')));
 
 -- orders_looked_at: Every unpaid order expires, unless people have to decide about its money.
 SELECT o.id FROM orders o WHERE :among(o.seq) AND o.status IN ('PENDING_PAYMENT', 'PAYING') AND o.next_at IS NULL

@@ -14,7 +14,7 @@ on_every_store!(each_finds_its_violation);
 
 /// What breaks each of them, on an order that is paid and partly refunded, one that is being paid and one that is
 /// closed.
-const PLANTED: [(&str, &[&str]); 31] = [
+const PLANTED: [(&str, &[&str]); 32] = [
     ("one_winner", &["UPDATE orders SET winner = 'pay_other' WHERE status = 'PARTIALLY_REFUNDED'"]),
     ("paid_by_winner", &["UPDATE payments SET winner_of = NULL"]),
     ("winner_pays_total", &["UPDATE orders SET total_minor = total_minor + 1"]),
@@ -35,6 +35,7 @@ const PLANTED: [(&str, &[&str]); 31] = [
     ),
     ("payments_looked_at", &["UPDATE payments SET next_at = NULL"]),
     ("refunds_looked_at", &["UPDATE refunds SET status = 'UNKNOWN', next_at = NULL"]),
+    ("approved_by_another", &["UPDATE refunds SET approval = 'GIVEN', approved_by = requested_by"]),
     ("orders_looked_at", &["UPDATE orders SET next_at = NULL"]),
     ("live_attempt", &["UPDATE payments SET status = 'FAILED' WHERE status = 'PENDING'"]),
     ("one_live_attempt", &["UPDATE orders SET open_payment = 'pay_other' WHERE status = 'PAYING'"]),

@@ -24,6 +24,7 @@ mod products;
 mod quotes;
 mod reconcile;
 mod recovery;
+mod refund_approval;
 mod refund_order;
 mod repay_order;
 mod rewound;

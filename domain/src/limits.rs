@@ -82,12 +82,12 @@ impl Limits {
         }
     }
 
-    /// Whether one refund may give this back, of which `refundable` could be.
-    pub fn refund(&self, amount: Money, refundable: Money) -> Result<(), RuleError> {
+    /// Whether one refund may give this back.
+    pub fn refund(&self, amount: Money) -> Result<(), RuleError> {
         match self.refund_max.of(amount.currency) {
             Some(limit) if amount.minor > limit.minor => {
-                let left = Some(Money::new(limit.minor.min(refundable.minor), limit.currency));
-                Err(RuleError::Limit { name: LimitName::RefundMax, limit, left })
+                // What was asked for is there to be given back, and is more than this.
+                Err(RuleError::Limit { name: LimitName::RefundMax, limit, left: Some(limit) })
             }
             _ => Ok(()),
         }
@@ -165,8 +165,8 @@ mod tests {
             assert_eq!(named(limits.order(yuan(total))), no, "{total}");
         }
         assert_eq!(named(limits.order(Money::new(1, Currency::parse("JPY").unwrap()))), None);
-        assert_eq!(named(limits.refund(yuan(500), yuan(900))), None);
-        assert_eq!(named(limits.refund(yuan(501), yuan(900))), Some(("REFUND_MAX", 500, Some(500))));
+        assert_eq!(named(limits.refund(yuan(500))), None);
+        assert_eq!(named(limits.refund(yuan(501))), Some(("REFUND_MAX", 500, Some(500))));
         assert!(limits.needs_approval(yuan(300)) && !limits.needs_approval(yuan(299)));
         assert!(!Limits::default().needs_approval(yuan(i64::MAX)) && Limits::default().order(yuan(1)).is_ok());
     }

@@ -202,7 +202,7 @@ impl Payments {
         let (lines, quote) = match &command.lines {
             Lines::Listed(lines) => (self.priced(lines).await?, None),
             Lines::Quoted(token) => {
-                let quote = self.read_quote(caller, token)?;
+                let quote = self.read_quote(caller, token).await?;
                 (quote.lines.clone(), Some(quote))
             }
         };

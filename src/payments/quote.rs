@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use async_trait::async_trait;
 use domain::{OrderLine, RuleError};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -11,9 +12,10 @@ use super::{Caller, PaymentError, Payments, Role};
 
 /// Reads quotes: checks who signed them, for whom, and until when. The keys are configuration of the door in that
 /// reads tokens.
+#[async_trait]
 pub trait Quotes: fmt::Debug + Send + Sync {
     /// What a quote says, once its signature and its claims fit.
-    fn read(&self, token: &str) -> Result<Quote, QuoteError>;
+    async fn read(&self, token: &str) -> Result<Quote, QuoteError>;
 }
 
 /// Why a quote is not taken: a whole sentence that may be shown. It holds nothing of the quote.
@@ -35,11 +37,12 @@ pub struct Quote {
 
 impl Payments {
     /// The quote, if it may become an order of this caller's. Whether it was used before, the store says.
-    pub(super) fn read_quote(&self, caller: &Caller, token: &SecretString) -> Result<Quote, PaymentError> {
+    pub(super) async fn read_quote(&self, caller: &Caller, token: &SecretString) -> Result<Quote, PaymentError> {
         let Some(quotes) = &self.0.settings.quotes else {
             return Err(invalid("Quotes are not accepted here: no pricing service is configured. Send lines."));
         };
-        let quote = quotes.read(token.expose_secret()).map_err(|QuoteError(why)| PaymentError::QuoteInvalid(why))?;
+        let quote =
+            quotes.read(token.expose_secret()).await.map_err(|QuoteError(why)| PaymentError::QuoteInvalid(why))?;
         if quote.customer != caller.subject && caller.may(Role::Service).is_err() {
             return Err(invalid("The quote is for another customer. Ask the pricing service for one of your own."));
         }

@@ -137,10 +137,8 @@ impl Payments {
         }
         held.order.request_refund_of(&target, id.clone(), command.amount, terms, now)?;
         let amount = held.order.refund(&id).ok_or(RuleError::Unknown)?.amount;
-        let left = held.order.payment(&target).map_or(0, domain::Payment::refundable);
         let limits = &self.0.settings.limits;
-        limits
-            .refund(amount, Money::new(left, amount.currency).plus(amount).map_err(|_| RuleError::AmountOutOfRange)?)?;
+        limits.refund(amount)?;
         if limits.needs_approval(amount) {
             held.order.hold_for_approval(&id, now)?;
         }

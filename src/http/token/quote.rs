@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use domain::{Currency, Money, OrderLine};
 use serde::Deserialize;
 use serde_json::Value;
@@ -51,8 +52,9 @@ impl QuoteVerifier {
     }
 }
 
+#[async_trait]
 impl Quotes for QuoteVerifier {
-    fn read(&self, token: &str) -> Result<Quote, QuoteError> {
+    async fn read(&self, token: &str) -> Result<Quote, QuoteError> {
         let customer = self.tokens.verify(token).map_err(said)?.subject;
         // Its signature fits: from here on it is the pricing service that may be wrong.
         let json = decode(token.split('.').nth(1).unwrap_or_default()).map_err(said)?;

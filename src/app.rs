@@ -20,9 +20,9 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{AlipayKeys, Config, Profile, TokenKey};
 use crate::coordination::{InProcessCoordination, RedisCoordination};
 use crate::gateways::{ConfigError, Registry, alipay, wechat_pay};
-use crate::http::{self, HttpSettings, NewToken, SocketSettings, Sockets, TokenKeys, TokenVerifier};
+use crate::http::{self, HttpSettings, NewToken, QuoteVerifier, SocketSettings, Sockets, TokenKeys, TokenVerifier};
 use crate::payments::ports::{BoxFuture, Clock, Coordination};
-use crate::payments::{Payments, Reconciliation, Settings};
+use crate::payments::{Payments, Quotes, Reconciliation, Settings};
 use crate::relay::{Broker, BrokerSettings, Outlets, Relay, SettingsError, Webhook, WebhookSettings};
 use crate::store::{Depth, Invariant, Product, Store, StoreOptions, Violation};
 
@@ -165,14 +165,9 @@ impl App {
         let access = access::settings(config, coordination.clone());
         let documents = access::trusted_documents(config)?;
         let public_url = config.public_url.clone().unwrap_or_else(|| format!("http://{address}"));
-        let payments = Payments::new(
-            store.clone(),
-            gateways,
-            coordination,
-            clock.clone(),
-            config.number_key.clone(),
-            settings(config, public_url.clone()),
-        );
+        let settings = Settings { quotes: quotes(config, &clock)?, ..settings(config, public_url.clone()) };
+        let payments =
+            Payments::new(store.clone(), gateways, coordination, clock.clone(), config.number_key.clone(), settings);
         let tokens = tokens(config, clock.clone())?;
         access::read_keys(&tokens).await;
         payments.read_revocations().await.map_err(|e| failed("PAYONCE_DATABASE_URL", e))?;
@@ -252,6 +247,8 @@ fn settings(config: &Config, public_url: String) -> Settings {
         deadline: Duration::from_secs(10),
         key_retention: config.key_retention,
         max_operations: config.max_operations,
+        limits: config.limits.clone(),
+        quotes: None,
         public_url,
     }
 }
@@ -474,6 +471,16 @@ fn tokens(config: &Config, clock: Arc<dyn Clock>) -> Result<TokenVerifier, Start
         .map_err(|e| failed(variable, e))
 }
 
+/// What reads the quotes of the shop's pricing service; `None`: there is none.
+fn quotes(config: &Config, clock: &Arc<dyn Clock>) -> Result<Option<Arc<dyn Quotes>>, StartError> {
+    let Some(given) = &config.quotes else { return Ok(None) };
+    let audience = config.jwt_audience.clone();
+    match QuoteVerifier::new(given.keys.text.clone(), given.issuer.clone(), audience, clock.clone()) {
+        Ok(verifier) => Ok(Some(Arc::new(verifier))),
+        Err(e) => Err(failed("PAYONCE_QUOTE_KEYS_FILE", format!("{}: {e}", given.keys.path))),
+    }
+}
+
 /// Mints a token with the configured secret; refuses when only public keys are configured.
 pub fn mint_token(config: &Config, sub: &str, roles: &[String], ttl: Duration) -> Result<String, StartError> {
     mint_token_at(config, sub, roles, ttl, SystemClock.now())
@@ -573,6 +580,9 @@ pub async fn doctor(config: &Config, deep: bool) -> bool {
         Err(e) => Err(wrong_gateway(config, e).to_string()),
     };
     say("gateways", gateway);
+    if config.quotes.is_some() {
+        say("quotes", quotes(config, &clock).map(|_| "keys are readable".to_owned()).map_err(|e| e.to_string()));
+    }
     let keys = match tokens(config, clock) {
         Ok(tokens) => tokens.read_keys().await.map_err(|e| failed("PAYONCE_JWKS_URL", e).to_string()),
         Err(e) => Err(e.to_string()),

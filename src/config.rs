@@ -5,6 +5,10 @@ pub mod access;
 mod events;
 
 pub use events::{Amqp, Events, Webhook};
+mod limits;
+mod quotes;
+
+pub use quotes::Quotes;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -128,6 +132,11 @@ pub struct Config {
     pub lease: Duration,
     /// `PAYONCE_DUPLICATE_WINDOW`
     pub duplicate_window: Duration,
+    /// `PAYONCE_ORDER_MIN_MINOR`, `PAYONCE_ORDER_MAX_MINOR`, `PAYONCE_CUSTOMER_DAILY_MAX_MINOR`,
+    /// `PAYONCE_REFUND_MAX_MINOR`, `PAYONCE_REFUND_APPROVAL_MINOR`
+    pub limits: domain::Limits,
+    /// `PAYONCE_QUOTE_KEYS_FILE`, `PAYONCE_QUOTE_ISSUER`; `None`: quotes are refused.
+    pub quotes: Option<Quotes>,
     /// `PAYONCE_KEY_RETENTION`; never below the longest time to pay, so that no purged key finds its order open.
     pub key_retention: Duration,
     /// `PAYONCE_MAX_OPERATIONS`
@@ -187,6 +196,13 @@ const KEYS: &[&str] = &[
     "repay_margin",
     "lease",
     "duplicate_window",
+    "order_min_minor",
+    "order_max_minor",
+    "customer_daily_max_minor",
+    "refund_max_minor",
+    "refund_approval_minor",
+    "quote_keys_file",
+    "quote_issuer",
     "key_retention",
     "max_operations",
     "shutdown_timeout",
@@ -228,9 +244,6 @@ const KEYS: &[&str] = &[
     "log_format",
 ];
 
-/// Names that a later version will understand: better refused than taken for something that works.
-const LATER: [&str; 2] = ["quote_", "customer_daily_max_minor"];
-
 const DEV_SECRET: &str = "payonce-dev-secret-not-for-production-use";
 const DEV_NUMBER_KEY: &str = "payonce-dev-number-key-not-for-production";
 
@@ -248,9 +261,6 @@ impl Config {
             if let Some(key) = name.strip_prefix("PAYONCE_").map(str::to_ascii_lowercase) {
                 values.0.insert(key, value);
             }
-        }
-        if let Some(key) = values.0.keys().find(|k| LATER.iter().any(|l| k.starts_with(l))) {
-            return Err(wrong(key, "is not understood by this version; leave it unset"));
         }
         let profile = match values.text("profile", "dev").as_str() {
             "dev" => Profile::Dev,
@@ -274,6 +284,8 @@ impl Config {
             repay_margin: values.duration("repay_margin", "1m", 60, 3_600)?,
             lease: values.duration("lease", "15s", 0, 60)?,
             duplicate_window: values.duration("duplicate_window", "5s", 0, 3_600)?,
+            limits: values.limits()?,
+            quotes: values.quotes(&values.text("jwt_issuer", "payonce-dev"))?,
             key_retention: values.duration("key_retention", "30d", 7 * 86_400, 3_650 * 86_400)?,
             max_operations: values.number("max_operations", Some(1_024))?.unwrap_or(usize::MAX),
             shutdown_timeout: values.duration("shutdown_timeout", "10s", 0, 300)?,

@@ -29,6 +29,10 @@ pub enum EventType {
     PaymentMismatch,
     /// A refund was recorded and its amount reserved.
     RefundRequested,
+    /// Another person let a refund go that waited for it.
+    RefundApproved,
+    /// Another person said no to a refund that waited for it.
+    RefundRejected,
     /// The gateway accepted the refund.
     RefundAccepted,
     /// The gateway gave no trusted answer to the refund.
@@ -41,7 +45,7 @@ pub enum EventType {
 
 impl EventType {
     /// Every one of them.
-    pub const ALL: [EventType; 16] = [
+    pub const ALL: [EventType; 18] = [
         Self::OrderCreated,
         Self::OrderClosing,
         Self::OrderClosed,
@@ -54,6 +58,8 @@ impl EventType {
         Self::PaymentSurplus,
         Self::PaymentMismatch,
         Self::RefundRequested,
+        Self::RefundApproved,
+        Self::RefundRejected,
         Self::RefundAccepted,
         Self::RefundUnknown,
         Self::RefundSucceeded,
@@ -75,6 +81,8 @@ impl EventType {
             Self::PaymentSurplus => "payment.surplus",
             Self::PaymentMismatch => "payment.mismatch",
             Self::RefundRequested => "refund.requested",
+            Self::RefundApproved => "refund.approved",
+            Self::RefundRejected => "refund.rejected",
             Self::RefundAccepted => "refund.accepted",
             Self::RefundUnknown => "refund.unknown",
             Self::RefundSucceeded => "refund.succeeded",
@@ -102,6 +110,8 @@ impl EventType {
             Self::PaymentSurplus => "Money arrived that was not needed; it is being refunded.",
             Self::PaymentMismatch => "Another amount or currency arrived than was asked for; staff must decide.",
             Self::RefundRequested => "A refund was recorded.",
+            Self::RefundApproved => "The refund was approved.",
+            Self::RefundRejected => "The refund was rejected.",
             Self::RefundAccepted => "The gateway accepted the refund.",
             Self::RefundUnknown => "The gateway gave no trusted answer to the refund; we keep asking.",
             Self::RefundSucceeded => "The refund is done.",

@@ -40,10 +40,21 @@ pub enum OperationName {
     CancelOrder,
     /// Gives money back.
     RefundOrder,
+    /// Lets a refund go that waits for approval.
+    ApproveRefund,
+    /// Says no to a refund that waits for approval.
+    RejectRefund,
 }
 
 impl OperationName {
-    const ALL: [OperationName; 4] = [Self::CreateOrder, Self::RepayOrder, Self::CancelOrder, Self::RefundOrder];
+    const ALL: [OperationName; 6] = [
+        Self::CreateOrder,
+        Self::RepayOrder,
+        Self::CancelOrder,
+        Self::RefundOrder,
+        Self::ApproveRefund,
+        Self::RejectRefund,
+    ];
 
     /// The mutation's name in the schema, in columns and in logs.
     pub const fn as_str(self) -> &'static str {
@@ -52,6 +63,8 @@ impl OperationName {
             Self::RepayOrder => "repayOrder",
             Self::CancelOrder => "cancelOrder",
             Self::RefundOrder => "refundOrder",
+            Self::ApproveRefund => "approveRefund",
+            Self::RejectRefund => "rejectRefund",
         }
     }
 

@@ -3,11 +3,13 @@
 //! Pure and synchronous: nothing here reads a clock, a socket or a table. What the rules decide is
 //! stored by the `store` room and acted on by the `payments` room of the main crate.
 
+mod approval;
 mod close;
 mod event;
 mod gateway;
 mod ids;
 mod key;
+mod limits;
 mod money;
 mod order;
 mod payment;
@@ -19,6 +21,7 @@ pub use event::{EventType, NewEvent};
 pub use gateway::{ClientAction, Gateway, OpenPayment, PaymentProduct, RefundRequest};
 pub use ids::{EventId, IdError, NumberKey, OrderId, PaymentId, RefundId};
 pub use key::{FINGERPRINT_VERSION, Fingerprint, IdempotencyKey, KeyError, Operation, OperationName};
+pub use limits::{Amounts, LimitName, Limits, customer_day};
 pub use money::{Currency, Money, MoneyError};
 pub use order::{CloseReason, MAX_ATTEMPTS, NewOrder, Order, OrderLine, OrderState, OrderStatus, RuleError};
 pub use payment::{Evidence, Payment, PaymentState, PaymentStatus};

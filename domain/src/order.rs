@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::{
-    ClientAction, Duration, EventType, Money, NewEvent, OpenPayment, OrderId, Payment, PaymentId, PaymentState,
-    PaymentStatus, Refund, RefundId, Timestamp,
+    ClientAction, Date, Duration, EventType, LimitName, Money, NewEvent, OpenPayment, OrderId, Payment, PaymentId,
+    PaymentState, PaymentStatus, Refund, RefundId, Timestamp,
 };
 
 /// At most so many attempts an order.
@@ -34,6 +34,9 @@ pub struct Order {
     pub created_at: Timestamp,
     /// Until when it can be paid.
     pub expires_at: Timestamp,
+    /// The day of its customer's in which it counts against a daily limit, until it is closed; `None`: there was no
+    /// such limit.
+    pub counted_on: Option<Date>,
     /// When the scheduler looks next; `None`: nothing is due of itself.
     pub next_at: Option<Timestamp>,
     /// Every attempt, oldest first.
@@ -198,12 +201,28 @@ pub enum RuleError {
         /// What could be given back now.
         maximum: Money,
     },
+    /// Whoever asked for a refund decides about it.
+    #[error("another person than the one who asked must decide")]
+    OwnRefund,
+    /// The refund does not wait for approval.
+    #[error("the refund does not wait for approval")]
+    Decided,
     /// The gateway allows no further refund of this payment.
     #[error("the gateway allows at most 50 refunds of one payment")]
     RefundLimit,
     /// Below one minor unit, beyond 64 bits, or in another currency than the order's.
     #[error("the amount is out of range")]
     AmountOutOfRange,
+    /// A limit that the shop has set.
+    #[error("the limit of {limit} is passed")]
+    Limit {
+        /// Which one.
+        name: LimitName,
+        /// What it allows.
+        limit: Money,
+        /// What would still be allowed now, where that is another amount.
+        left: Option<Money>,
+    },
     /// No such payment or refund belongs to this order.
     #[error("no such payment or refund")]
     Unknown,
@@ -212,12 +231,12 @@ pub enum RuleError {
 impl Order {
     /// Places an order: not paid, version 1.
     pub fn place(new: NewOrder) -> Result<Order, RuleError> {
+        if new.lines.iter().any(|line| line.quantity < 1 || line.unit_price.minor < 1) {
+            return Err(RuleError::AmountOutOfRange);
+        }
         let mut amounts = new.lines.iter().map(OrderLine::amount);
         let first = amounts.next().ok_or(RuleError::AmountOutOfRange)??;
         let total = amounts.try_fold(first, |sum, next| sum.plus(next?).map_err(|_| RuleError::AmountOutOfRange))?;
-        if total.minor < 1 {
-            return Err(RuleError::AmountOutOfRange);
-        }
         let mut order = Order {
             id: new.id,
             customer: new.customer,
@@ -229,6 +248,7 @@ impl Order {
             version: 0,
             created_at: new.created_at,
             expires_at: new.expires_at,
+            counted_on: None,
             next_at: Some(new.expires_at),
             payments: Vec::new(),
             refunds: Vec::new(),
@@ -237,6 +257,14 @@ impl Order {
         let actor = order.customer.clone();
         order.note_event(EventType::OrderCreated, json!({"total": order.total}), &actor);
         Ok(order)
+    }
+
+    /// Says who placed it, where that was not the customer: its history shows them.
+    pub fn placed_by(mut self, actor: &str) -> Order {
+        for event in &mut self.happened {
+            event.actor = actor.to_owned();
+        }
+        self
     }
 
     /// Where it stands, in the six words that callers know.

@@ -16,6 +16,8 @@ pub struct Refund {
     pub amount: Money,
     /// Why.
     pub terms: RefundTerms,
+    /// The subject who approved it, where that was needed.
+    pub approved_by: Option<String>,
     /// Where it stands.
     pub state: RefundState,
     /// It was given to the gateway, or may have been: a crash in between leaves it so.
@@ -65,6 +67,8 @@ pub enum RefundReason {
 /// Where a refund stands. Accepted is not success: only a query or a notification is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefundState {
+    /// Recorded; not sent before another person has approved it.
+    AwaitingApproval,
     /// Recorded; to be sent, or to be sent again, with the same number.
     Requested,
     /// The gateway accepted it.
@@ -83,30 +87,49 @@ pub enum RefundState {
         /// When.
         at: Timestamp,
     },
+    /// Another person said no; it was never sent. Final.
+    Rejected {
+        /// Their words, which may be shown.
+        reason: Option<String>,
+        /// When.
+        at: Timestamp,
+    },
 }
 
-/// [`RefundState`] without its facts, as it is stored.
+/// [`RefundState`] without its facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the states are described at RefundState")]
 pub enum RefundStatus {
+    AwaitingApproval,
     Requested,
     Processing,
     Unknown,
     Succeeded,
     Failed,
+    Rejected,
 }
 
 impl RefundStatus {
-    const ALL: [RefundStatus; 5] = [Self::Requested, Self::Processing, Self::Unknown, Self::Succeeded, Self::Failed];
+    const ALL: [RefundStatus; 7] = [
+        Self::AwaitingApproval,
+        Self::Requested,
+        Self::Processing,
+        Self::Unknown,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Rejected,
+    ];
 
-    /// The name in columns and logs.
+    /// The name in logs, and in columns where the store has no other way to say it.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::AwaitingApproval => "AWAITING_APPROVAL",
             Self::Requested => "REQUESTED",
             Self::Processing => "PROCESSING",
             Self::Unknown => "UNKNOWN",
             Self::Succeeded => "SUCCEEDED",
             Self::Failed => "FAILED",
+            Self::Rejected => "REJECTED",
         }
     }
 
@@ -166,17 +189,19 @@ impl Refund {
     /// The state without its facts.
     pub fn status(&self) -> RefundStatus {
         match self.state {
+            RefundState::AwaitingApproval => RefundStatus::AwaitingApproval,
             RefundState::Requested => RefundStatus::Requested,
             RefundState::Processing => RefundStatus::Processing,
             RefundState::Unknown => RefundStatus::Unknown,
             RefundState::Succeeded { .. } => RefundStatus::Succeeded,
             RefundState::Failed { .. } => RefundStatus::Failed,
+            RefundState::Rejected { .. } => RefundStatus::Rejected,
         }
     }
 
     /// Its amount is still reserved on the payment.
     pub fn is_open(&self) -> bool {
-        !matches!(self.state, RefundState::Succeeded { .. } | RefundState::Failed { .. })
+        !matches!(self.state, RefundState::Succeeded { .. } | RefundState::Failed { .. } | RefundState::Rejected { .. })
     }
 
     /// The gateway was asked and nothing changed: sets the next look.
@@ -187,7 +212,9 @@ impl Refund {
             RefundState::Processing => Some(now + after_pending(age)),
             // A refund is never closed by age: once people have it, we still ask every day.
             RefundState::Unknown => Some(now + after_unknown(age).unwrap_or(Duration::days(1))),
-            RefundState::Succeeded { .. } | RefundState::Failed { .. } => None,
+            // People are waited for, not the clock.
+            RefundState::AwaitingApproval => None,
+            RefundState::Succeeded { .. } | RefundState::Failed { .. } | RefundState::Rejected { .. } => None,
         };
     }
 

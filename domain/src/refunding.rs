@@ -85,7 +85,7 @@ impl Order {
 
     /// Records that the gateway accepted the refund.
     pub fn refund_accepted(&mut self, id: &RefundId, now: Timestamp) {
-        let waits = self.refund(id).is_some_and(|r| matches!(r.state, RefundState::Requested | RefundState::Unknown));
+        let waits = self.refund(id).is_some_and(|r| r.is_open() && r.state != RefundState::Processing);
         if waits {
             self.set_refund(id, RefundState::Processing, now, EventType::RefundAccepted);
         }
@@ -159,6 +159,7 @@ impl Order {
             payment: payment.clone(),
             amount,
             terms,
+            approved_by: None,
             state: RefundState::Succeeded { at },
             sent: true,
             since: now,
@@ -190,7 +191,8 @@ impl Order {
 
     /// Lets refunds that were never sent give way until `amount` is free; false: it cannot be.
     fn make_room(&mut self, payment: &PaymentId, amount: i64, now: Timestamp) -> bool {
-        let waiting = |r: &&Refund| r.payment == *payment && r.state == RefundState::Requested && !r.sent;
+        let unsent = |r: &Refund| matches!(r.state, RefundState::Requested | RefundState::AwaitingApproval) && !r.sent;
+        let waiting = |r: &&Refund| r.payment == *payment && unsent(r);
         let free: i64 = self.refunds.iter().filter(waiting).map(|r| r.amount.minor).sum();
         let room = |order: &Self| order.payment(payment).map_or(0, Payment::refundable);
         if room(self) + free < amount {
@@ -237,7 +239,9 @@ impl Order {
             return Ok(());
         }
         let later = now + Duration::hours(1);
-        self.reserve(&old.payment, keys.next_refund(id), old.amount, old.terms, now, later)
+        self.reserve(&old.payment, keys.next_refund(id), old.amount, old.terms, now, later)?;
+        self.refund_mut(&keys.next_refund(id))?.approved_by = old.approved_by;
+        Ok(())
     }
 
     /// The gateway was asked and nothing changed.
@@ -299,7 +303,9 @@ impl Order {
         let made = self
             .refunds
             .iter()
-            .filter(|r| r.payment == *payment && !matches!(r.state, RefundState::Failed { .. }))
+            .filter(|r| {
+                r.payment == *payment && !matches!(r.state, RefundState::Failed { .. } | RefundState::Rejected { .. })
+            })
             .count();
         let owner = self.payment_mut(payment)?;
         if owner.gateway() == Gateway::WechatPay && made >= MAX_WECHAT_REFUNDS {
@@ -313,6 +319,7 @@ impl Order {
             payment: payment.clone(),
             amount,
             terms,
+            approved_by: None,
             state: RefundState::Requested,
             sent: false,
             since: now,
@@ -323,7 +330,7 @@ impl Order {
         Ok(())
     }
 
-    fn refund_mut(&mut self, id: &RefundId) -> Result<&mut Refund, RuleError> {
+    pub(crate) fn refund_mut(&mut self, id: &RefundId) -> Result<&mut Refund, RuleError> {
         self.refunds.iter_mut().find(|r| r.id == *id).ok_or(RuleError::Unknown)
     }
 

@@ -24,6 +24,7 @@ pub struct Model {
     pub expires_at: DateTimeUtc,
     pub paid_at: Option<DateTimeUtc>,
     pub closed_at: Option<DateTimeUtc>,
+    pub counted_on: Option<String>,
     pub next_at: Option<DateTimeUtc>,
     pub amqp_version: Option<i64>,
     pub amqp_at: Option<DateTimeUtc>,

@@ -19,6 +19,8 @@ pub struct Model {
     pub note: Option<String>,
     pub requested_by: String,
     pub failure_reason: Option<String>,
+    pub approval: Option<String>,
+    pub approved_by: Option<String>,
     pub sent: bool,
     pub created_at: DateTimeUtc,
     pub since: DateTimeUtc,

@@ -6,6 +6,7 @@ mod m20261120_000002_orders;
 mod m20261120_000003_operations;
 mod m20261120_000004_keeping;
 mod m20261120_000005_events_out;
+mod m20261120_000006_limits;
 mod m20261120_000007_revocations;
 mod m20261120_000008_silence;
 
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261120_000003_operations::Migration),
             Box::new(m20261120_000004_keeping::Migration),
             Box::new(m20261120_000005_events_out::Migration),
+            Box::new(m20261120_000006_limits::Migration),
             Box::new(m20261120_000007_revocations::Migration),
             Box::new(m20261120_000008_silence::Migration),
         ]

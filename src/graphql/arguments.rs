@@ -1,7 +1,7 @@
 //! From arguments to the guarded operation: key, header and fingerprint.
 
 use async_graphql::{Context, ID};
-use domain::{Fingerprint, Operation, OperationName, OrderId};
+use domain::{Fingerprint, Operation, OperationName, OrderId, RefundId};
 use serde_json::{Map, Value};
 
 use super::error::{ApiError, code};
@@ -46,6 +46,11 @@ pub(super) fn client_address(ctx: &Context<'_>) -> Option<std::net::IpAddr> {
 /// An order's id; anything else is no order.
 pub(super) fn order_id(id: &ID) -> Result<OrderId, ApiError> {
     OrderId::parse(id).map_err(|_| ApiError::new(code::NOT_FOUND, "There is no such order that you may see."))
+}
+
+/// A refund's id; anything else is no refund.
+pub(super) fn refund_id(id: &ID) -> Result<RefundId, ApiError> {
+    RefundId::parse(id).map_err(|_| ApiError::new(code::NOT_FOUND, "There is no such refund that you may see."))
 }
 
 /// Text for people: no NUL and not too long.

@@ -149,6 +149,8 @@ impl From<domain::RefundStatus> for RefundStatus {
             domain::RefundStatus::Unknown => Self::Unknown,
             domain::RefundStatus::Succeeded => Self::Succeeded,
             domain::RefundStatus::Failed => Self::Failed,
+            domain::RefundStatus::AwaitingApproval => Self::PendingApproval,
+            domain::RefundStatus::Rejected => Self::Rejected,
         }
     }
 }
@@ -157,7 +159,8 @@ impl RefundStatus {
     /// The stored states that show as this one.
     pub fn stored(self) -> &'static [domain::RefundStatus] {
         match self {
-            Self::PendingApproval | Self::Rejected => &[],
+            Self::PendingApproval => &[domain::RefundStatus::AwaitingApproval],
+            Self::Rejected => &[domain::RefundStatus::Rejected],
             Self::Processing => &[domain::RefundStatus::Requested, domain::RefundStatus::Processing],
             Self::Unknown => &[domain::RefundStatus::Unknown],
             Self::Succeeded => &[domain::RefundStatus::Succeeded],

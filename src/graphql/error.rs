@@ -1,7 +1,7 @@
 //! Domain errors to what a client may know: one match, every code in one place.
 
 use async_graphql::{Error, ErrorExtensions, Response, ServerError, Value};
-use domain::{Money, OrderId, PaymentId, RefundId, RuleError};
+use domain::{LimitName, Money, OrderId, PaymentId, RefundId, RuleError};
 
 use crate::payments::PaymentError;
 
@@ -24,6 +24,7 @@ pub mod code {
     pub const NOT_REFUNDABLE: &str = "NOT_REFUNDABLE";
     pub const REFUND_EXCEEDS_PAID: &str = "REFUND_EXCEEDS_PAID";
     pub const REFUND_LIMIT_REACHED: &str = "REFUND_LIMIT_REACHED";
+    pub const REFUND_DECIDED: &str = "REFUND_DECIDED";
     pub const LIMIT_EXCEEDED: &str = "LIMIT_EXCEEDED";
     pub const AMOUNT_OUT_OF_RANGE: &str = "AMOUNT_OUT_OF_RANGE";
     pub const UNKNOWN_SKU: &str = "UNKNOWN_SKU";
@@ -69,6 +70,8 @@ struct WayOut {
     retry_after_ms: Option<u64>,
     remaining_seconds: Option<i64>,
     maximum_refundable: Option<Money>,
+    limit: Option<(LimitName, Money)>,
+    remaining: Option<Money>,
     order: Option<OrderId>,
     payment: Option<PaymentId>,
     refund: Option<RefundId>,
@@ -129,6 +132,9 @@ impl ApiError {
             ("retryAfterMs", way_out.retry_after_ms.map(Value::from)),
             ("remainingSeconds", way_out.remaining_seconds.map(Value::from)),
             ("maximumRefundable", way_out.maximum_refundable.map(money)),
+            ("limit", way_out.limit.map(|(_, limit)| money(limit))),
+            ("limitName", way_out.limit.map(|(name, _)| Value::from(name.name()))),
+            ("remaining", way_out.remaining.map(money)),
             ("orderId", way_out.order.as_ref().map(|id| Value::from(id.as_str()))),
             ("paymentId", way_out.payment.as_ref().map(|id| Value::from(id.as_str()))),
             ("refundId", way_out.refund.as_ref().map(|id| Value::from(id.as_str()))),
@@ -222,9 +228,38 @@ impl From<RuleError> for ApiError {
                 code::AMOUNT_OUT_OF_RANGE,
                 "The amount is out of range: whole minor units from 1, in the order's currency, within 64 bits.",
             ),
+            RuleError::OwnRefund => Self::new(
+                code::FORBIDDEN,
+                "Another person than the one who asked for this refund must decide about it.",
+            ),
+            RuleError::Decided => Self::new(
+                code::REFUND_DECIDED,
+                "The refund does not wait for approval: it was decided before, or needed none. Look at its status.",
+            ),
+            RuleError::Limit { name, limit, left } => limited(name, limit, left),
             RuleError::Unknown => Self::new(code::NOT_FOUND, "There is no such payment or refund."),
         }
     }
+}
+
+/// A limit of the shop's, with what it allows and what is left of it.
+fn limited(name: LimitName, limit: Money, left: Option<Money>) -> ApiError {
+    let message = match name {
+        LimitName::OrderMin => format!("An order comes to at least {limit}."),
+        LimitName::OrderMax => format!("An order comes to at most {limit}."),
+        LimitName::CustomerDailyMax => {
+            let left = left.unwrap_or(Money::zero(limit.currency));
+            format!("A customer's orders of one day (Asia/Shanghai) come to at most {limit}; {left} are left today.")
+        }
+        LimitName::RefundMax => format!("One refund gives back at most {limit}. Ask for less."),
+    };
+    let mut error = ApiError::new(code::LIMIT_EXCEEDED, message);
+    error.way_out.limit = Some((name, limit));
+    match name {
+        LimitName::RefundMax => error.way_out.maximum_refundable = left,
+        _ => error.way_out.remaining = left,
+    }
+    error
 }
 
 impl From<PaymentError> for ApiError {
@@ -267,6 +302,7 @@ impl From<PaymentError> for ApiError {
             )
             .about(order),
             PaymentError::UnknownSku(sku) => Self::new(code::UNKNOWN_SKU, format!("There is no product {sku:?}.")),
+            PaymentError::QuoteInvalid(message) => Self::new(code::QUOTE_INVALID, message),
             PaymentError::BadInput(message) => Self::new(code::BAD_USER_INPUT, message),
             PaymentError::FellBehind => Self::new(
                 code::OVERLOADED,

@@ -61,13 +61,14 @@ impl RefundView {
         Ok(&self.it()?.terms.requested_by)
     }
     /// The subject who approved it, where that was needed.
-    async fn approved_by(&self) -> Option<&str> {
-        None
+    async fn approved_by(&self) -> Result<Option<&str>, ApiError> {
+        Ok(self.it()?.approved_by.as_deref())
     }
-    /// Why it failed, in words that may be shown.
+    /// Why it failed or was rejected, in words that may be shown.
     async fn failure_reason(&self) -> Result<Option<&str>, ApiError> {
         Ok(match &self.it()?.state {
             RefundState::Failed { reason, .. } => Some(reason),
+            RefundState::Rejected { reason, .. } => reason.as_deref(),
             _ => None,
         })
     }

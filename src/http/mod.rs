@@ -18,7 +18,7 @@ pub use access::AccessSettings;
 pub use health::record_metrics;
 pub use listen::{Patience, listen};
 pub use socket::{SocketSettings, Sockets};
-pub use token::{NewToken, TokenKeys, TokenVerifier, Verified, mint};
+pub use token::{NewToken, QuoteVerifier, TokenKeys, TokenVerifier, Verified, mint};
 pub use trusted::TrustedDocuments;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@
 
 mod keys;
 mod published;
+mod quote;
 mod strict;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::payments::ports::Clock;
 use crate::payments::{Caller, Revoked, Role};
 use keys::Keys;
 use published::Published;
+pub use quote::QuoteVerifier;
 use strict::Object;
 
 /// Clocks may differ by so many seconds.

@@ -3,22 +3,24 @@
 use std::collections::HashMap;
 
 use domain::{
-    Currency, Gateway, IdempotencyKey, NewOrder, OpenPayment, Operation, OperationName, Order, OrderLine, PaymentId,
-    PaymentProduct,
+    Currency, Gateway, IdempotencyKey, LimitName, NewOrder, OpenPayment, Operation, OperationName, Order, OrderLine,
+    PaymentId, PaymentProduct, RuleError,
 };
+use secrecy::SecretString;
 
 use super::change::retried;
-use super::guard::{Worked, random_token, sees};
+use super::guard::{Worked, random_token};
 use super::next_number::Running;
 use super::ports::Memory;
+use super::quote::{Quote, invalid, places};
 use super::{Caller, Outcome, PaymentError, Payments, Role};
 use crate::store::{Lease, NewClaim, StoreError};
 
 /// What is to be ordered.
 #[derive(Clone, Debug)]
 pub struct CreateOrder {
-    /// Codes and quantities; priced here.
-    pub lines: Vec<(String, i64)>,
+    /// What is bought.
+    pub lines: Lines,
     /// How it will be paid; `None`: later, by repayOrder.
     pub payment: Option<PaymentMethod>,
     /// Free words.
@@ -27,6 +29,15 @@ pub struct CreateOrder {
     pub allow_duplicate: bool,
     /// SHA-256 of the content, for the double-click window.
     pub content: String,
+}
+
+/// What is bought, and who says at which price. The client never does.
+#[derive(Clone, Debug)]
+pub enum Lines {
+    /// Codes and quantities; priced here.
+    Listed(Vec<(String, i64)>),
+    /// A signed quote of the shop's pricing service.
+    Quoted(SecretString),
 }
 
 /// How an order is to be paid.
@@ -44,8 +55,8 @@ pub struct PaymentMethod {
     pub payer_address: Option<std::net::IpAddr>,
 }
 
-const MAX_LINES: usize = 50;
-const MAX_QUANTITY: i64 = 10_000;
+pub(super) const MAX_LINES: usize = 50;
+pub(super) const MAX_QUANTITY: i64 = 10_000;
 const MAX_NOTE: usize = 500;
 
 impl Payments {
@@ -56,14 +67,18 @@ impl Payments {
         operation: Operation,
         command: CreateOrder,
     ) -> Result<Outcome, PaymentError> {
-        let caller = caller.may(Role::Customer)?;
+        let caller = match command.lines {
+            Lines::Listed(_) => caller.may(Role::Customer)?,
+            Lines::Quoted(_) => caller.may(Role::Customer).or_else(|_| caller.may(Role::Service))?,
+        };
         let click = (!command.allow_duplicate).then(|| Memory {
             name: format!("double-click:{}", command.content),
             value: format!("{}:{}", operation.key.as_str(), command.content),
             window: self.0.settings.duplicate_window,
         });
-        self.guarded_once(operation, sees(caller), click, |payments, operation, first| async move {
-            payments.place(operation, command, first).await
+        let by = caller.clone();
+        self.guarded_once(operation, places(caller), click, |payments, operation, first| async move {
+            payments.place(&by, operation, command, first).await
         })
         .await
     }
@@ -71,17 +86,21 @@ impl Payments {
     /// `first` is what the first click on the same content left, be it this one or an earlier one.
     async fn place(
         &self,
+        caller: &Caller,
         operation: Operation,
         command: CreateOrder,
         first: Option<String>,
     ) -> Result<Worked, PaymentError> {
-        let order = self.price(&operation, &command).await?;
+        let (order, quote) = match self.price(caller, &operation, &command).await {
+            Ok(priced) => priced,
+            Err(no) => return self.refuse(&operation, &command, no).await,
+        };
         if let Some(first) = first {
             self.refuse_double_click(&operation, &command.content, &first).await?;
         }
         let payment = order.payments.first().map(|p| p.id.clone());
         let holder = random_token();
-        let Some(lease) = retried(|| self.commit_order(&operation, &order, &holder)).await? else {
+        let Some(lease) = retried(|| self.commit_order(&operation, &order, quote.as_ref(), &holder)).await? else {
             return Ok(Worked::Taken);
         };
         crash_point!("after_intent");
@@ -102,6 +121,7 @@ impl Payments {
         &self,
         operation: &Operation,
         order: &Order,
+        quote: Option<&Quote>,
         holder: &str,
     ) -> Result<Option<Lease>, PaymentError> {
         let now = self.now();
@@ -128,37 +148,86 @@ impl Payments {
             }
             Err(e) => return Err(e.into()),
         }
+        if let Some(quote) = quote {
+            tx.use_quote(&quote.issuer, &quote.jti, &order.id, now).await.map_err(|e| match e {
+                StoreError::IdTaken => invalid("The quote has been used. Ask the pricing service for a new one."),
+                e => e.into(),
+            })?;
+        }
+        if let Some(limit) = self.0.settings.limits.customer_daily_max.of(order.total.currency)
+            && let Some(left) = tx.count_in_day(order, limit).await?
+        {
+            return Err(RuleError::Limit { name: LimitName::CustomerDailyMax, limit, left: Some(left) }.into());
+        }
         tx.commit().await?;
         Ok(Some(lease))
     }
 
-    /// The order with today's prices, and its first attempt if one is wanted.
-    async fn price(&self, operation: &Operation, command: &CreateOrder) -> Result<Order, PaymentError> {
-        check(command)?;
-        let skus: Vec<String> = command.lines.iter().map(|(sku, _)| sku.clone()).collect();
+    /// A no to what is to be ordered, unless the key was used so long ago that its claim is purged: what it was used
+    /// with, an expired quote say, need not make sense any more.
+    async fn refuse(
+        &self,
+        operation: &Operation,
+        command: &CreateOrder,
+        no: PaymentError,
+    ) -> Result<Worked, PaymentError> {
+        let order = self.0.number_key.order(operation);
+        if self.0.store.order(&order).await?.is_none() {
+            return Err(no);
+        }
+        let payment = command.payment.as_ref().map(|m| self.0.number_key.payment(operation, m.gateway, 0));
+        self.used_before(operation, PaymentError::KeyExpired { order: Some(order), payment, refund: None }).await
+    }
+
+    /// The lines with today's prices.
+    async fn priced(&self, lines: &[(String, i64)]) -> Result<Vec<OrderLine>, PaymentError> {
+        check(lines)?;
+        let skus: Vec<String> = lines.iter().map(|(sku, _)| sku.clone()).collect();
         let products = self.0.store.products_by_sku(&skus).await?;
         let products: HashMap<&str, _> = products.iter().map(|p| (p.sku.as_str(), p)).collect();
-        let mut lines = Vec::with_capacity(command.lines.len());
-        for (sku, quantity) in &command.lines {
+        let mut priced = Vec::with_capacity(lines.len());
+        for (sku, quantity) in lines {
             let product = products.get(sku.as_str()).ok_or_else(|| PaymentError::UnknownSku(sku.clone()))?;
             let (name, unit_price) = (product.name.clone(), product.price);
-            lines.push(OrderLine { sku: sku.clone(), name, quantity: *quantity, unit_price });
+            priced.push(OrderLine { sku: sku.clone(), name, quantity: *quantity, unit_price });
         }
+        Ok(priced)
+    }
+
+    /// The order with its prices, its first attempt if one is wanted, and the quote that it is made of.
+    async fn price(
+        &self,
+        caller: &Caller,
+        operation: &Operation,
+        command: &CreateOrder,
+    ) -> Result<(Order, Option<Quote>), PaymentError> {
+        check_note(command)?;
+        let (lines, quote) = match &command.lines {
+            Lines::Listed(lines) => (self.priced(lines).await?, None),
+            Lines::Quoted(token) => {
+                let quote = self.read_quote(caller, token).await?;
+                (quote.lines.clone(), Some(quote))
+            }
+        };
         let now = self.now();
         let ttl = domain::Duration::from_std(self.0.settings.order_ttl).unwrap_or(domain::Duration::minutes(30));
         let mut order = Order::place(NewOrder {
             id: self.0.number_key.order(operation),
-            customer: operation.subject.clone(),
+            customer: quote.as_ref().map_or(&operation.subject, |q| &q.customer).clone(),
             lines,
             note: command.note.clone(),
             created_at: now,
             expires_at: domain::to_stored(now + ttl),
-        })?;
+        })?
+        .placed_by(&operation.subject);
+        let limits = &self.0.settings.limits;
+        limits.order(order.total)?;
+        order.counted_on = limits.customer_daily_max.of(order.total.currency).map(|_| domain::customer_day(now));
         if let Some(method) = &command.payment {
             let request = self.open_payment(&order, method, self.0.number_key.payment(operation, method.gateway, 0))?;
             order.begin_attempt(request, now, self.seconds_from_now(20), &operation.subject)?;
         }
-        Ok(order)
+        Ok((order, quote))
     }
 
     /// The whole unsigned request for an attempt at paying `order`.
@@ -235,15 +304,19 @@ impl Payments {
     }
 }
 
-fn check(command: &CreateOrder) -> Result<(), PaymentError> {
-    if command.lines.is_empty() || command.lines.len() > MAX_LINES {
+fn check(lines: &[(String, i64)]) -> Result<(), PaymentError> {
+    if lines.is_empty() || lines.len() > MAX_LINES {
         return Err(PaymentError::BadInput(format!("an order has 1 to {MAX_LINES} lines")));
     }
-    if let Some((sku, quantity)) = command.lines.iter().find(|(_, q)| !(1..=MAX_QUANTITY).contains(q)) {
+    if let Some((sku, quantity)) = lines.iter().find(|(_, q)| !(1..=MAX_QUANTITY).contains(q)) {
         return Err(PaymentError::BadInput(format!(
             "the quantity of {sku:?} is {quantity}; 1 to {MAX_QUANTITY} are allowed"
         )));
     }
+    Ok(())
+}
+
+fn check_note(command: &CreateOrder) -> Result<(), PaymentError> {
     if command.note.as_ref().is_some_and(|n| n.chars().count() > MAX_NOTE || n.contains('\0')) {
         return Err(PaymentError::BadInput(format!("a note has at most {MAX_NOTE} characters and no NUL")));
     }

@@ -47,6 +47,9 @@ pub enum PaymentError {
     /// Not in the catalogue.
     #[error("there is no product {0:?}")]
     UnknownSku(String),
+    /// The quote is not taken; the text says why.
+    #[error("{0}")]
+    QuoteInvalid(String),
     /// The input makes no sense; the text says what would.
     #[error("{0}")]
     BadInput(String),

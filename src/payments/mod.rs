@@ -1,6 +1,7 @@
 //! The workflows: what happens between a door in (GraphQL, HTTP) and the doors out (store, gateways,
 //! coordination). One file per verb.
 
+mod approval;
 mod attempt;
 mod caller;
 mod cancel;
@@ -17,6 +18,7 @@ mod next_number;
 mod outage;
 mod pace;
 pub mod ports;
+mod quote;
 mod read;
 mod reconcile;
 mod refund;
@@ -26,12 +28,14 @@ mod revocation;
 mod schedule;
 mod settle;
 
+pub use approval::Verdict;
 pub use caller::{Caller, Role};
 pub use cancel::Cancel;
-pub use create_order::{CreateOrder, PaymentMethod};
+pub use create_order::{CreateOrder, Lines, PaymentMethod};
 pub use error::PaymentError;
 pub use guard::Outcome;
 pub use live::{Activity, Selection, Sight, Watch};
+pub use quote::{Quote, QuoteError, Quotes};
 pub use reconcile::{Difference, DifferenceKind, Reconciliation};
 pub use refund::RefundOrder;
 pub use repay::Repay;
@@ -70,6 +74,10 @@ pub struct Settings {
     pub key_retention: Duration,
     /// So many operations at once; more are turned away before anything begins.
     pub max_operations: usize,
+    /// What orders and refunds may come to.
+    pub limits: domain::Limits,
+    /// Reads the quotes of the shop's pricing service; `None`: there is none, quotes are refused.
+    pub quotes: Option<Arc<dyn Quotes>>,
     /// Base of the notify URLs given to gateways.
     pub public_url: String,
 }

@@ -27,6 +27,18 @@ pub struct RefundOrder {
     pub note: Option<String>,
 }
 
+/// A refund whose intent is committed.
+pub(super) struct Begun {
+    /// The operation's.
+    pub lease: Lease,
+    /// As it was committed.
+    pub order: Order,
+    /// Which of its refunds.
+    pub refund: RefundId,
+    /// It may be sent now.
+    pub send_now: bool,
+}
+
 impl Payments {
     /// Gives money back, at most once per key: role refunder or admin.
     pub async fn refund(
@@ -56,8 +68,15 @@ impl Payments {
         {
             begun = retried(|| self.commit_refund(&operation, command, &holder)).await;
         }
-        let begun = begun?;
-        let Some((lease, order, id, send_now)) = begun else { return Ok(Worked::Taken) };
+        match begun? {
+            Some(begun) => Ok(self.go_on_with(begun).await),
+            None => Ok(Worked::Taken),
+        }
+    }
+
+    /// Sends a refund whose intent is committed, if it may be sent now.
+    pub(super) async fn go_on_with(&self, begun: Begun) -> Worked {
+        let Begun { lease, order, refund: id, send_now } = begun;
         crash_point!("refund_reserved");
         if send_now {
             self.tell(&order);
@@ -66,7 +85,7 @@ impl Payments {
         if send_now && let Err(e) = self.send_refund(Some(&lease), &order.id, &id, Sending::First).await {
             tracing::warn!(order = %order.id, refund = %id, error = %e, "the answer is not recorded; the scheduler goes on with it");
         }
-        Ok(Worked::New { order: order.id, payment: None, refund: Some(id) })
+        Worked::New { order: order.id, payment: None, refund: Some(id) }
     }
 
     /// Asks the gateways for a refund under the operation's numbers, which the store does not know, and records it if it
@@ -103,14 +122,15 @@ impl Payments {
         Ok(false)
     }
 
-    /// Claims the key, reserves the amount and records the refund in one transaction. It may be sent now, or
-    /// the gateway wants a pause after the last one of this payment: then the scheduler sends it.
+    /// Claims the key, reserves the amount and records the refund in one transaction. It may be sent now; or it waits
+    /// for another person's approval; or the gateway wants a pause after the last one of this payment: then the
+    /// scheduler sends it.
     async fn commit_refund(
         &self,
         operation: &Operation,
         command: &RefundOrder,
         holder: &str,
-    ) -> Result<Option<(Lease, Order, RefundId, bool)>, PaymentError> {
+    ) -> Result<Option<Begun>, PaymentError> {
         // Read first, without holding anything: which gateway it will be decides the number.
         let order = self.must_find(&command.order).await?;
         let made = self.refund_made_by(operation, &order).await?;
@@ -143,7 +163,7 @@ impl Payments {
             if made.terms.reason == RefundReason::Outside {
                 tx.finish(&lease).await?;
                 tx.commit().await?;
-                return Ok(Some((lease, held.order, id, false)));
+                return Ok(Some(Begun { lease, order: held.order, refund: id, send_now: false }));
             }
             return Err(expired);
         }
@@ -154,6 +174,12 @@ impl Payments {
             return Err(StoreError::Conflict.into());
         }
         held.order.request_refund_of(&target, id.clone(), command.amount, terms, now)?;
+        let amount = held.order.refund(&id).ok_or(RuleError::Unknown)?.amount;
+        let limits = &self.0.settings.limits;
+        limits.refund(amount)?;
+        if limits.needs_approval(amount) {
+            held.order.hold_for_approval(&id, now)?;
+        }
         let send_now = held.order.take_refund_slot(&id, now)?;
         match tx.save(&mut held, now).await {
             Ok(()) => {}
@@ -165,7 +191,7 @@ impl Payments {
             tx.finish(&lease).await?;
         }
         tx.commit().await?;
-        Ok(Some((lease, held.order, id, send_now)))
+        Ok(Some(Begun { lease, order: held.order, refund: id, send_now }))
     }
 
     /// The refund of this order that the key made before, at whichever gateway: its claim is purged, or was lost with

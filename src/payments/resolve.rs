@@ -20,7 +20,7 @@ impl Payments {
                 let running = Running { lease, operation: &claim.operation };
                 self.resolve_payment(Some(running), &claim.order, payment).await
             }
-            (OperationName::RefundOrder, _, Some(refund)) => {
+            (OperationName::RefundOrder | OperationName::ApproveRefund, _, Some(refund)) => {
                 self.resolve_refund(Some(lease), &claim.order, refund).await
             }
             (OperationName::CancelOrder, ..) => match self.end_cancel(lease, &claim.order).await {

@@ -76,9 +76,14 @@ SELECT p.id FROM payments p WHERE :among(p.order_seq) AND p.surplus AND p.since 
 SELECT p.id FROM payments p WHERE :among(p.order_seq) AND p.next_at IS NULL
    AND (p.status = 'PENDING' OR (p.status IN ('CREATED', 'UNKNOWN') AND p.since > :two_days_ago));
 
--- refunds_looked_at: Every undecided refund is looked at again.
+-- refunds_looked_at: Every undecided refund is looked at again, unless a person has to approve it first.
 SELECT r.id FROM refunds r WHERE :among(r.order_seq)
-   AND r.status IN ('REQUESTED', 'PROCESSING', 'UNKNOWN') AND r.next_at IS NULL;
+   AND r.status IN ('REQUESTED', 'PROCESSING', 'UNKNOWN') AND r.next_at IS NULL
+   AND (r.approval IS NULL OR r.approval <> 'AWAITED');
+
+-- approved_by_another: A refund is approved by another person than the one who asked, and not sent before.
+SELECT r.id FROM refunds r WHERE :among(r.order_seq) AND (r.approved_by = r.requested_by
+    OR (r.approval = 'GIVEN') <> (r.approved_by IS NOT NULL) OR (r.approval = 'AWAITED' AND (r.sent OR r.status <> 'REQUESTED')));
 
 -- orders_looked_at: Every unpaid order expires, unless people have to decide about its money.
 SELECT o.id FROM orders o WHERE :among(o.seq) AND o.status IN ('PENDING_PAYMENT', 'PAYING') AND o.next_at IS NULL
@@ -94,6 +99,16 @@ SELECT o.id FROM orders o LEFT JOIN payments p ON p.id = o.open_payment
 SELECT p.id FROM payments p JOIN orders o ON o.seq = p.order_seq
  WHERE :among(p.order_seq) AND p.status IN ('CREATED', 'UNKNOWN', 'PENDING') AND NOT p.closing
    AND (o.open_payment IS NULL OR o.open_payment <> p.id);
+
+-- daily_sums: What a customer has ordered on a day equals the orders that count in it.
+SELECT t.customer_id FROM (
+  SELECT d.customer_id, d.day, d.currency, d.sum_minor AS minor FROM customer_days d
+   WHERE d.customer_id IN (SELECT l.customer_id FROM orders l WHERE :among(l.seq))
+  UNION ALL
+  SELECT o.customer_id, o.counted_on, o.currency, -o.total_minor FROM orders o
+   WHERE o.counted_on IS NOT NULL AND o.status <> 'CLOSED'
+     AND o.customer_id IN (SELECT l.customer_id FROM orders l WHERE :among(l.seq))
+) t GROUP BY t.customer_id, t.day, t.currency HAVING SUM(t.minor) <> 0;
 
 -- events_without_gap: The versions of an order's events have no gap, and the last one is the order's.
 SELECT o.id FROM orders o LEFT JOIN events e ON e.order_seq = o.seq WHERE :among(o.seq)
@@ -124,6 +139,10 @@ SELECT r.id FROM refunds r GROUP BY r.id HAVING COUNT(*) > 1;
 -- one_outcome_per_key: A key of a subject has one claim.
 -- deep
 SELECT MIN(c.seq) FROM operations c GROUP BY c.subject, c.idempotency_key HAVING COUNT(*) > 1;
+
+-- quote_made_its_order: A quote that is used names the order that it made.
+-- deep
+SELECT q.jti FROM quotes q LEFT JOIN orders o ON o.id = q.order_id WHERE o.id IS NULL;
 
 -- outcome_is_there: A claim names what it made.
 -- deep

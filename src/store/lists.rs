@@ -121,7 +121,7 @@ impl Store {
     ) -> Result<Page<(Arc<Order>, RefundId)>, StoreError> {
         let mut query = refund::Entity::find().limit(page.size + 1);
         if !filter.status.is_empty() {
-            query = query.filter(refund::Column::Status.is_in(filter.status.iter().map(|s| s.name())));
+            query = query.filter(filter.status.iter().fold(Condition::any(), |any, s| any.add(stands(*s))));
         }
         if let Some(id) = &filter.order {
             let of = Query::select()
@@ -191,6 +191,15 @@ impl Store {
             .collect::<Result<Vec<_>, StoreError>>()?;
         Ok(Page::forward(events, first, after > 0))
     }
+}
+
+/// A refund that stands there, as it is stored.
+fn stands(status: RefundStatus) -> Condition {
+    let approval = match rows::stored_approval(status) {
+        Some(approval) => refund::Column::Approval.eq(approval),
+        None => refund::Column::Approval.is_null().or(refund::Column::Approval.eq("GIVEN")),
+    };
+    Condition::all().add(refund::Column::Status.eq(rows::stored_status(status))).add(approval)
 }
 
 fn between(column: impl ColumnTrait, from: Option<Timestamp>, to: Option<Timestamp>) -> Condition {

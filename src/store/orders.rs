@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use domain::{Order, OrderId, Timestamp};
+use domain::{Order, OrderId, OrderStatus, Timestamp};
 use entity::{event, order, order_line, payment, refund};
 use sea_orm::sea_query::{Expr, ExprTrait};
 use sea_orm::{
@@ -95,6 +95,9 @@ impl Tx {
         }
         if !order.happened.is_empty() {
             event::Entity::insert_many(rows::event_rows(order, *seq, now)).exec_without_returning(&self.inner).await?;
+        }
+        if order.status() == OrderStatus::Closed && loaded.status() != OrderStatus::Closed {
+            self.uncount_in_day(order).await?;
         }
         order.happened.clear();
         *loaded = order.clone();

@@ -49,6 +49,7 @@ pub(super) fn order_from(
         None => None,
         Some(reason) => Some(CloseReason::from_name(reason).ok_or_else(|| wrong("closing"))?),
     };
+    let counted_on = row.counted_on.as_deref().map(str::parse).transpose().map_err(|_| wrong("counted_on"))?;
     let order = Order {
         id: OrderId::parse(&row.id).map_err(|_| wrong("id"))?,
         customer: row.customer_id,
@@ -60,6 +61,7 @@ pub(super) fn order_from(
         version: row.version,
         created_at: row.created_at,
         expires_at: row.expires_at,
+        counted_on,
         next_at: row.next_at,
         payments: payments.into_iter().map(payment_from).collect::<Result<_, _>>()?,
         refunds: refunds.into_iter().map(refund_from).collect::<Result<_, _>>()?,
@@ -95,6 +97,7 @@ pub(super) fn order_row(order: &Order, seq: Option<i64>) -> order::ActiveModel {
         expires_at: Set(order.expires_at),
         paid_at: Set(paid_at),
         closed_at: Set(closed_at),
+        counted_on: Set(order.counted_on.map(|day| day.to_string())),
         next_at: Set(order.next_at),
         amqp_version: NotSet,
         amqp_at: NotSet,
@@ -233,7 +236,9 @@ pub(super) fn payment_row(payment: &Payment, order: &Order, order_seq: i64) -> p
 pub(super) fn refund_from(row: refund::Model) -> Result<Refund, StoreError> {
     let wrong = |column| corrupt("refunds", column, &row.id);
     let at = || row.state_at.ok_or_else(|| wrong("state_at"));
-    let state = match RefundStatus::from_name(&row.status).ok_or_else(|| wrong("status"))? {
+    let state = match status_from(&row.status, row.approval.as_deref()).ok_or_else(|| wrong("status"))? {
+        RefundStatus::AwaitingApproval => RefundState::AwaitingApproval,
+        RefundStatus::Rejected => RefundState::Rejected { reason: row.failure_reason.clone(), at: at()? },
         RefundStatus::Requested => RefundState::Requested,
         RefundStatus::Processing => RefundState::Processing,
         RefundStatus::Unknown => RefundState::Unknown,
@@ -251,6 +256,7 @@ pub(super) fn refund_from(row: refund::Model) -> Result<Refund, StoreError> {
             note: row.note.clone(),
             requested_by: row.requested_by.clone(),
         },
+        approved_by: row.approved_by.clone(),
         state,
         sent: row.sent,
         since: row.since,
@@ -259,24 +265,57 @@ pub(super) fn refund_from(row: refund::Model) -> Result<Refund, StoreError> {
     })
 }
 
+/// How a refund's status is stored: approval has a column of its own.
+pub(super) fn stored_status(status: RefundStatus) -> &'static str {
+    match status {
+        RefundStatus::AwaitingApproval => RefundStatus::Requested.name(),
+        RefundStatus::Rejected => RefundStatus::Failed.name(),
+        status => status.name(),
+    }
+}
+
+/// What stands in that column while it is so; `None`: `GIVEN`, or nothing.
+pub(super) fn stored_approval(status: RefundStatus) -> Option<&'static str> {
+    match status {
+        RefundStatus::AwaitingApproval => Some("AWAITED"),
+        RefundStatus::Rejected => Some("REFUSED"),
+        _ => None,
+    }
+}
+
+fn status_from(status: &str, approval: Option<&str>) -> Option<RefundStatus> {
+    match (RefundStatus::from_name(status)?, approval) {
+        (RefundStatus::Requested, Some("AWAITED")) => Some(RefundStatus::AwaitingApproval),
+        (RefundStatus::Failed, Some("REFUSED")) => Some(RefundStatus::Rejected),
+        (RefundStatus::AwaitingApproval | RefundStatus::Rejected, _) | (_, Some("AWAITED" | "REFUSED")) => None,
+        (status, _) => Some(status),
+    }
+}
+
 pub(super) fn refund_row(refund: &Refund, order_seq: i64) -> refund::ActiveModel {
     let (failure_reason, state_at) = match &refund.state {
-        RefundState::Requested | RefundState::Processing | RefundState::Unknown => (None, None),
+        RefundState::AwaitingApproval | RefundState::Requested | RefundState::Processing | RefundState::Unknown => {
+            (None, None)
+        }
+        RefundState::Rejected { reason, at } => (reason.clone(), Some(*at)),
         RefundState::Succeeded { at } => (None, Some(*at)),
         RefundState::Failed { reason, at } => (Some(reason.clone()), Some(*at)),
     };
+    let approval = stored_approval(refund.status()).or(refund.approved_by.is_some().then_some("GIVEN"));
     refund::ActiveModel {
         seq: NotSet,
         id: Set(refund.id.to_string()),
         order_seq: Set(order_seq),
         payment_id: Set(refund.payment.to_string()),
-        status: Set(refund.status().name().to_owned()),
+        status: Set(stored_status(refund.status()).to_owned()),
         amount_minor: Set(refund.amount.minor),
         currency: Set(refund.amount.currency.code().to_owned()),
         reason: Set(refund.terms.reason.name().to_owned()),
         note: Set(refund.terms.note.clone()),
         requested_by: Set(refund.terms.requested_by.clone()),
         failure_reason: Set(failure_reason),
+        approval: Set(approval.map(str::to_owned)),
+        approved_by: Set(refund.approved_by.clone()),
         sent: Set(refund.sent),
         since: Set(refund.since),
         created_at: Set(refund.created_at),

@@ -14,7 +14,7 @@ on_every_store!(each_finds_its_violation);
 
 /// What breaks each of them, on an order that is paid and partly refunded, one that is being paid and one that is
 /// closed.
-const PLANTED: [(&str, &[&str]); 29] = [
+const PLANTED: [(&str, &[&str]); 32] = [
     ("one_winner", &["UPDATE orders SET winner = 'pay_other' WHERE status = 'PARTIALLY_REFUNDED'"]),
     ("paid_by_winner", &["UPDATE payments SET winner_of = NULL"]),
     ("winner_pays_total", &["UPDATE orders SET total_minor = total_minor + 1"]),
@@ -35,15 +35,18 @@ const PLANTED: [(&str, &[&str]); 29] = [
     ),
     ("payments_looked_at", &["UPDATE payments SET next_at = NULL"]),
     ("refunds_looked_at", &["UPDATE refunds SET status = 'UNKNOWN', next_at = NULL"]),
+    ("approved_by_another", &["UPDATE refunds SET approval = 'GIVEN', approved_by = requested_by"]),
     ("orders_looked_at", &["UPDATE orders SET next_at = NULL"]),
     ("live_attempt", &["UPDATE payments SET status = 'FAILED' WHERE status = 'PENDING'"]),
     ("one_live_attempt", &["UPDATE orders SET open_payment = 'pay_other' WHERE status = 'PAYING'"]),
+    ("daily_sums", &["UPDATE customer_days SET sum_minor = sum_minor + 1"]),
     ("events_without_gap", &["DELETE FROM events WHERE version = 2"]),
     ("lease_is_short", &["UPDATE operations SET state = 'RUNNING', lease_until = '2020-01-01 00:00:00'"]),
     ("one_charge_per_number", &["UPDATE payments SET gateway_transaction_id = '1'"]),
     ("one_payment_per_number", &["INSERT INTO payments SELECT * FROM payments"]),
     ("one_refund_per_number", &["INSERT INTO refunds SELECT * FROM refunds"]),
     ("one_outcome_per_key", &["UPDATE operations SET subject = 'alice', idempotency_key = 'the-same-key-0000'"]),
+    ("quote_made_its_order", &["INSERT INTO quotes VALUES ('prices', '1', 'ord_other', '2020-01-01 00:00:00')"]),
     ("outcome_is_there", &["DELETE FROM orders"]),
     ("one_effect_per_notification", &["INSERT INTO notifications SELECT * FROM notifications"]),
     ("notifications_looked_at", &["UPDATE notifications SET outcome = 'UNKNOWN_NUMBER', next_at = NULL"]),
@@ -54,7 +57,7 @@ const NOT_LATELY: [&str; 3] = ["payment_after_intent", "refund_after_intent", "e
 
 /// A shop with something of everything.
 async fn busy(backend: Backend) -> Shop {
-    let shop = Shop::open(backend).await;
+    let shop = Shop::open_with(backend, &[("PAYONCE_CUSTOMER_DAILY_MAX_MINOR", "CNY:1000000")]).await;
     let (order, _) = shop.paid_order("MUG").await;
     shop.refund(&Shop::key(), &order, Some(2_500)).await.at("/refundOrder");
     shop.advance(Duration::seconds(6)).await;
@@ -67,7 +70,8 @@ async fn busy(backend: Backend) -> Shop {
 
 /// Tables without a single constraint, so that anything can be planted.
 async fn lawless(db: &DatabaseConnection) {
-    for table in ["order_lines", "events", "refunds", "payments", "orders", "operations", "notifications"] {
+    let tables = ["order_lines", "events", "refunds", "payments", "orders", "operations", "notifications"];
+    for table in tables.into_iter().chain(["customer_days", "quotes"]) {
         db.execute_unprepared(&format!("ALTER TABLE {table} RENAME TO lawful_{table}")).await.unwrap();
         db.execute_unprepared(&format!("CREATE TABLE {table} AS SELECT * FROM lawful_{table}")).await.unwrap();
     }

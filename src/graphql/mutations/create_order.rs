@@ -4,18 +4,20 @@ use domain::OperationName;
 use crate::graphql::Asked;
 use crate::graphql::arguments::{called, client_address};
 use crate::graphql::enums::{Gateway, PaymentProduct};
-use crate::graphql::error::{ApiError, code};
+use crate::graphql::error::ApiError;
 use crate::graphql::order::OrderView;
 use crate::graphql::payment::PaymentView;
 use crate::graphql::scalars::IdempotencyKey;
-use crate::payments::{CreateOrder, Outcome, PaymentMethod};
+use crate::payments::{CreateOrder, Lines, Outcome, PaymentMethod};
 
 /// What is to be ordered. Send exactly one of `lines` and `quoteToken`.
 #[derive(InputObject)]
 pub struct CreateOrderInput {
-    /// Priced by the server. 1 to 50.
+    /// Priced by the server, from the catalogue. 1 to 50.
     lines: Option<Vec<OrderLineInput>>,
-    /// A signed quote of the shop's pricing service.
+    /// A signed quote of the shop's pricing service: what is bought and at which prices. It makes one order, of the
+    /// customer it was made for, until it expires; anything else is QUOTE_INVALID. A retry with the same key is
+    /// answered even when the quote has expired since.
     quote_token: Option<String>,
     /// How it will be paid. Left out: pay later with repayOrder.
     payment: Option<PaymentMethodInput>,
@@ -72,17 +74,12 @@ impl PaymentMethodInput {
 impl CreateOrderInput {
     fn parse(self, content: String) -> Result<CreateOrder, ApiError> {
         let lines = match (self.lines, self.quote_token) {
-            (Some(lines), None) => lines,
-            (None, Some(_)) => {
-                return Err(ApiError::new(
-                    code::QUOTE_INVALID,
-                    "Quotes are not accepted here: no pricing service is configured. Send lines.",
-                ));
-            }
+            (Some(lines), None) => Lines::Listed(lines.into_iter().map(|l| (l.sku, i64::from(l.quantity))).collect()),
+            (None, Some(token)) => Lines::Quoted(token.into()),
             _ => return Err(ApiError::bad_input("Send exactly one of lines and quoteToken.")),
         };
         Ok(CreateOrder {
-            lines: lines.into_iter().map(|l| (l.sku, i64::from(l.quantity))).collect(),
+            lines,
             payment: self.payment.map(PaymentMethodInput::parse).transpose()?,
             note: self.note,
             allow_duplicate: self.allow_duplicate.unwrap_or(false),
@@ -118,6 +115,8 @@ pub struct CreateOrderMutation;
 #[Object]
 impl CreateOrderMutation {
     /// Places an order and, if asked to, opens its first payment. Repeat with the same key to retry safely.
+    /// LIMIT_EXCEEDED: the shop allows less, or more; `extensions.limit` says what, and `remaining` what is left of a
+    /// customer's day.
     async fn create_order(
         &self,
         ctx: &Context<'_>,

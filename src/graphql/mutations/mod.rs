@@ -1,8 +1,10 @@
 //! One file per mutation: its input, its payload, its resolver.
 
+mod approve_refund;
 mod cancel_order;
 mod create_order;
 mod refund_order;
+mod reject_refund;
 mod repay_order;
 mod resend_dead_letters;
 mod sync_order;
@@ -17,6 +19,8 @@ pub struct MutationRoot(
     repay_order::RepayOrderMutation,
     cancel_order::CancelOrderMutation,
     refund_order::RefundOrderMutation,
+    approve_refund::ApproveRefundMutation,
+    reject_refund::RejectRefundMutation,
     sync_order::SyncOrderMutation,
     resend_dead_letters::ResendDeadLettersMutation,
 );
@@ -32,6 +36,8 @@ impl MutationRoot {
             repay_order::RepayOrderMutation,
             cancel_order::CancelOrderMutation,
             refund_order::RefundOrderMutation,
+            approve_refund::ApproveRefundMutation,
+            reject_refund::RejectRefundMutation,
             sync_order::SyncOrderMutation,
             resend_dead_letters::ResendDeadLettersMutation,
         )

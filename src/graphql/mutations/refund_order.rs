@@ -47,7 +47,8 @@ impl RefundOrderInput {
 pub struct RefundOrderPayload {
     /// The order as it is now.
     order: OrderView,
-    /// The refund as it is now. PROCESSING is not success yet: watch it.
+    /// The refund as it is now. PROCESSING is not success yet: watch it. PENDING_APPROVAL: approveRefund or rejectRefund
+    /// decides.
     refund: RefundView,
     /// This key was answered before; nothing was done again.
     replayed: bool,
@@ -67,7 +68,8 @@ pub struct RefundOrderMutation;
 #[Object]
 impl RefundOrderMutation {
     /// Gives money back, all that is left or a part of it. For staff with the role refunder or admin.
-    /// Repeat with the same key to retry safely.
+    /// A large one may wait for another person's approveRefund first; LIMIT_EXCEEDED: the shop gives back less at once,
+    /// `extensions.maximumRefundable`. Repeat with the same key to retry safely.
     async fn refund_order(
         &self,
         ctx: &Context<'_>,

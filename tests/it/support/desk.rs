@@ -16,7 +16,9 @@ use payonce::payments::ports::{
     BillStream, Clock, Closed, Gateway, GatewayError, GatewayPayment, GatewayRefund, GatewayRefundState, News,
     Notification, NotificationError, Opened, Refusal,
 };
-use payonce::payments::{Caller, CreateOrder, Outcome, PaymentError, PaymentMethod, Payments, Role, Settings, Taken};
+use payonce::payments::{
+    Caller, CreateOrder, Lines, Outcome, PaymentError, PaymentMethod, Payments, Role, Settings, Taken,
+};
 use payonce::store::{Product, Store};
 use sea_orm::{ConnectionTrait, Database};
 
@@ -58,6 +60,8 @@ impl Desk {
             public_url: "http://127.0.0.1".into(),
             key_retention: std::time::Duration::from_secs(30 * 86_400),
             max_operations: 1_024,
+            limits: domain::Limits::default(),
+            quotes: None,
         };
         change(&mut settings);
         let gateways = [(domain::Gateway::WechatPay, gateway.clone() as Arc<dyn Gateway>)].into();
@@ -87,7 +91,7 @@ impl Desk {
             payer_address: None,
         };
         let command = CreateOrder {
-            lines: vec![("MUG".into(), 1)],
+            lines: Lines::Listed(vec![("MUG".into(), 1)]),
             payment: Some(method),
             note: None,
             allow_duplicate: true,

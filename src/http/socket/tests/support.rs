@@ -75,6 +75,8 @@ pub(super) async fn server_with(patience: Patience, per_process: usize, per_subj
     let clock = Arc::new(Hands(watch::Sender::new(Timestamp::from_timestamp(1_790_000_000, 0).unwrap())));
     let settings = Settings {
         key_retention: Duration::from_secs(30 * 86_400),
+        limits: domain::Limits::default(),
+        quotes: None,
         max_operations: 1_024,
         order_ttl: Duration::from_secs(1_800),
         repay_margin: Duration::from_secs(60),

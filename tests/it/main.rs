@@ -9,6 +9,8 @@ mod create_order;
 mod front_door;
 mod gateway_contract;
 mod gateway_faults;
+mod hostile_documents;
+mod hostile_notifications;
 mod invariants;
 mod keys;
 mod live;

@@ -12,6 +12,7 @@ mod sse;
 mod strict_json;
 mod token;
 
+pub use document::guard;
 pub use health::record_metrics;
 pub use listen::{Patience, listen};
 pub use socket::{SocketSettings, Sockets};

@@ -7,6 +7,7 @@ mod cancel_order;
 mod coordination;
 mod create_order;
 mod front_door;
+mod fuzz_corpora;
 mod gateway_contract;
 mod gateway_faults;
 mod hostile_documents;

@@ -88,7 +88,7 @@ fn documents() -> Vec<(&'static str, String, &'static str)> {
             INVALID,
         ),
         ("an integer of 20 KB", first(&"9".repeat(20_000)), LARGE),
-        ("an integer of 10 KB", first(&"9".repeat(10_000)), INVALID),
+        ("an integer of 10 KB", first(&"9".repeat(10_000)), PARSE),
         ("1e999999", first("1e999999"), PARSE),
         ("minus zero", first("-0"), INPUT),
         ("an Int beyond 32 bits", first("2147483648"), INVALID),
@@ -255,7 +255,7 @@ async fn each_request_gets_its_code() {
             405,
             "METHOD_NOT_ALLOWED",
         ),
-        ("an amount too large", json_type, amount(json!("9223372036854775808")), 200, "UNAUTHENTICATED"),
+        ("an amount too large", json_type, amount(json!("9223372036854775808")), 200, "AMOUNT_OUT_OF_RANGE"),
     ] {
         let request = shop.http().post(shop.url("/graphql")).header("content-type", content_type).body(body);
         hostile(&shop, name, request, &[status], code).await;
@@ -381,7 +381,6 @@ async fn strings_are_only_strings() {
             assert!(answer.body["data"][what].is_null(), "{}", answer.body);
         }
         for document in [
-            "query ($t: String!) { products(after: $t) { nodes { sku } } }",
             "query ($t: ID!) { orders(filter: {customerId: $t}) { nodes { id } } }",
             "query ($t: String!) { orders(after: $t) { nodes { id } } }",
             "mutation ($t: IdempotencyKey!) { cancelOrder(idempotencyKey: $t, input: {orderId: \"x\"}) { replayed } }",
@@ -394,22 +393,23 @@ async fn strings_are_only_strings() {
     assert!(!count.at("/orders/nodes").as_array().unwrap().is_empty(), "the table is still there");
 }
 
-/// In production nobody but staff learns the schema, by whatever way; nor by a suggestion.
+/// A wrong name is not put right. That production's introspection is for staff, `scripts/strangers` tries.
 #[tokio::test]
-async fn introspection_and_suggestions_tell_strangers_nothing() {
-    let shop = Shop::open_with(Backend::Sqlite, &[]).await;
-    let full = include_str!("../../src/http/document/introspection.graphql");
-    for (name, document) in [
-        ("full", full),
-        ("a type", "{ __type(name: \"Order\") { fields { name } } }"),
-        ("by a fragment", "{ ...F } fragment F on Query { __schema { types { name } } }"),
+async fn a_wrong_name_is_not_put_right() {
+    let shop = Shop::open(Backend::Sqlite).await;
+    for document in [
+        "{ prodct(sku: \"x\") { sku } }",
+        "{ product(sk: \"x\") { sku } }",
+        "{ product(sku: \"x\") { sk } }",
+        "{ orders(filter: {statuss: PAID}) { nodes { id } } }",
+        "{ orders(filter: {status: PAI}) { nodes { id } } }",
+        "{ products { nodes { ... on Produc { sku } } } }",
     ] {
-        let answer = shop.ask("", document, json!({})).await;
-        assert!(answer.body.get("errors").is_none(), "{name}, dev: {}", answer.body);
+        let text = shop.ask("", document, json!({})).await.body["errors"][0]["message"].as_str().unwrap().to_owned();
+        for right in ["product(", " product ", "sku", "status,", "PAID", "Product,", "ean"] {
+            assert!(!text.contains(right), "{text}");
+        }
     }
-    let suggested = shop.ask("", "{ prodct(sku: \"x\") { sku } }", json!({})).await;
-    let text = suggested.body.to_string();
-    assert!(!text.contains("product") && !text.contains("ean"), "{text}");
 }
 
 /// A body without an end, and one that comes a byte at a time: both end, and others are served meanwhile.

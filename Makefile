@@ -1,9 +1,9 @@
 # Thin on purpose: each target calls one script or one cargo command.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint schema tour judges mutants soak
+.PHONY: help run test lint schema tour judges mutants soak fuzz bench-guard
 
 help: ## Shows this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Builds what is missing and starts Payonce: no configuration, server or account needed
 	@scripts/run
@@ -28,3 +28,9 @@ schema: ## Writes schema.graphql anew from the code
 
 mutants: ## Breaks the rules in every small way and sees whether a test notices (half an hour)
 	@scripts/mutants
+
+fuzz: ## Throws mutations of the corpora at what reads bytes from outside; FUZZ_SECONDS=600 for ten minutes
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} cargo test --test it -- fuzz_corpora --nocapture
+
+bench-guard: ## Says what the document guard costs (docs/benchmarks.md)
+	@cargo bench --bench guard --profile dev --config 'profile.dev.package.payonce.opt-level=3'

@@ -16,8 +16,11 @@ use payonce::payments::ports::{BoxFuture, Clock, Gateway, NotificationError};
 use rustls_pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
 use serde_json::{Value, json};
 
+/// What takes the bytes.
+pub type Target = fn(&[u8]);
+
 /// All targets, by name.
-pub const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("document", document),
     ("idempotency_key", idempotency_key),
     ("fingerprint", fingerprint),

@@ -1,5 +1,5 @@
-//! The fuzzers' targets on stable: every file of their corpora, and a few seconds of mutations of them. The long
-//! form, guided by coverage, is `make fuzz`.
+//! The targets of fuzz/: every file of their corpora, and a few seconds of mutations of them. The long form is
+//! `make fuzz`; no coverage guides it.
 //!
 //! `FUZZ_SECONDS=300 cargo test --test it -- fuzz_corpora --nocapture` goes on for longer; `FUZZ_SEED` begins
 //! elsewhere. What breaks a promise is written into the target's corpus, and stays there once it is mended.

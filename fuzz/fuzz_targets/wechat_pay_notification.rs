@@ -1,7 +1,0 @@
-#![no_main]
-
-#[path = "../targets.rs"]
-#[expect(dead_code, reason = "the other targets")]
-mod targets;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::wechat_pay_notification(data));

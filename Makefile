@@ -1,6 +1,6 @@
 # Thin on purpose: each target calls one script or one cargo command.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint schema tour judges mutants soak bench-expiry
+.PHONY: help run test lint schema tour judges mutants soak fuzz bench-expiry bench-guard
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,3 +31,9 @@ mutants: ## Breaks the rules in every small way and sees whether a test notices 
 
 bench-expiry: ## Measures how fast 100,000 orders are closed that fall due at the same moment
 	@scripts/bench-expiry
+
+fuzz: ## Throws mutations of the corpora at what reads bytes from outside; FUZZ_SECONDS=600 for ten minutes
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} cargo test --test it -- fuzz_corpora --nocapture
+
+bench-guard: ## Says what the document guard costs (docs/benchmarks.md)
+	@cargo bench --bench guard --profile dev --config 'profile.dev.package.payonce.opt-level=3'

@@ -1,14 +1,15 @@
-//! A code for every error that the framework makes itself.
+//! A code for every error that the framework makes itself, and the rules that it leaves out.
 
 use std::sync::Arc;
 
 use async_graphql::extensions::{
-    Extension, ExtensionContext, ExtensionFactory, NextParseQuery, NextRequest, NextValidation,
+    Extension, ExtensionContext, ExtensionFactory, NextParseQuery, NextPrepareRequest, NextRequest, NextValidation,
 };
 use async_graphql::parser::types::ExecutableDocument;
-use async_graphql::{Response, ServerError, ServerResult, ValidationResult, Variables};
+use async_graphql::{Request, Response, ServerError, ServerResult, ValidationResult, Variables};
 
 use super::error::{code, opaque_id};
+use super::validation::validate;
 
 /// Gives codes to errors that have none: a document that does not parse or validate, input that is not
 /// of its type. What is left is ours, and is masked.
@@ -20,8 +21,24 @@ impl ExtensionFactory for Codes {
     }
 }
 
+/// The operation that is asked for by name.
+struct Wanted(String);
+
 #[async_trait::async_trait]
 impl Extension for Codes {
+    async fn prepare_request(
+        &self,
+        ctx: &ExtensionContext<'_>,
+        request: Request,
+        next: NextPrepareRequest<'_>,
+    ) -> ServerResult<Request> {
+        let request = next.run(ctx, request).await?;
+        Ok(match request.operation_name.clone() {
+            Some(name) => request.data(Wanted(name)),
+            None => request,
+        })
+    }
+
     async fn parse_query(
         &self,
         ctx: &ExtensionContext<'_>,
@@ -29,13 +46,18 @@ impl Extension for Codes {
         variables: &Variables,
         next: NextParseQuery<'_>,
     ) -> ServerResult<ExecutableDocument> {
-        next.run(ctx, query, variables).await.map_err(|mut e| {
+        let document = next.run(ctx, query, variables).await.map_err(|mut e| {
             e.message = match e.locations.first() {
                 Some(at) => format!("The document is not GraphQL: line {}, column {}.", at.line, at.column),
                 None => "The document is not GraphQL.".to_owned(),
             };
             with_code(e, code::GRAPHQL_PARSE_FAILED)
-        })
+        })?;
+        let wanted = ctx.data_opt::<Wanted>().map(|wanted| wanted.0.as_str());
+        match validate(&ctx.schema_env.registry, &document, wanted, variables) {
+            Ok(()) => Ok(document),
+            Err(e) => Err(with_code(ServerError::new(e.message, Some(e.at)), code::GRAPHQL_VALIDATION_FAILED)),
+        }
     }
 
     async fn validation(

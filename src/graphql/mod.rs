@@ -14,12 +14,13 @@ mod queries;
 mod refund;
 mod scalars;
 mod subscriptions;
+mod validation;
 
 use codes::complete_errors;
 pub use error::{ApiError, code};
 pub use feed::{Asking, Feed, as_json, complete, is_request_error};
 
-use async_graphql::{Context, Schema, SchemaBuilder};
+use async_graphql::{Context, Schema, SchemaBuilder, ValidationMode};
 
 use crate::payments::{Caller, PaymentError, Payments};
 use mutations::Mutation;
@@ -54,7 +55,9 @@ pub fn sdl() -> String {
 }
 
 fn limited(payments: Payments) -> SchemaBuilder<Query, Mutation, Subscription> {
-    builder().data(payments).limit_complexity(5_000).limit_directives(2).extension(codes::Codes)
+    // The rules are those of `validation`.
+    let builder = builder().validation_mode(ValidationMode::Fast);
+    builder.data(payments).limit_complexity(5_000).limit_directives(2).extension(codes::Codes)
 }
 
 fn builder() -> SchemaBuilder<Query, Mutation, Subscription> {

@@ -110,6 +110,13 @@ pub(super) fn check(document: &str, limits: &Limits) -> Result<Counted, ApiError
     scan::scan(document, limits)
 }
 
+/// Whether a request's document and variables come through the guard: for the bench and the fuzzers.
+pub fn guard(document: &str, variables: &serde_json::Value) -> Result<(), ApiError> {
+    let limits = Limits::default();
+    check(document, &limits)?;
+    check_variables(variables, &limits)
+}
+
 fn too_large(message: String) -> ApiError {
     ApiError::new(code::QUERY_TOO_LARGE, message)
 }

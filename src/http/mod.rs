@@ -15,6 +15,7 @@ mod token;
 mod trusted;
 
 pub use access::AccessSettings;
+pub use document::guard;
 pub use health::record_metrics;
 pub use listen::{Patience, listen};
 pub use socket::{SocketSettings, Sockets};

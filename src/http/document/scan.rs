@@ -30,7 +30,7 @@ pub(super) fn scan(document: &str, limits: &Limits) -> Result<Counted, ApiError>
 struct Scan<'a> {
     limits: &'a Limits,
     lexer: Lexer<'a>,
-    open: Vec<Open>,
+    open: Vec<Open<'a>>,
     /// How many of `open` are selections.
     selections: usize,
     definitions: Vec<Definition<'a>>,
@@ -45,7 +45,7 @@ struct Scan<'a> {
 }
 
 /// An open bracket.
-enum Open {
+enum Open<'a> {
     /// `{ field }`; `root`: what is in it is the definition's own.
     Selection { root: bool },
     /// `(name: value)`; with the number of directives in its place when it is a directive's.
@@ -54,8 +54,8 @@ enum Open {
     Variables,
     /// `[value]` with its values so far, or `[Type]`.
     List { length: usize },
-    /// `{name: value}`
-    Object,
+    /// `{name: value}` with its names so far.
+    Object { names: Vec<&'a str> },
 }
 
 /// How far a definition was read.
@@ -136,14 +136,22 @@ impl<'a> Scan<'a> {
     }
 
     fn name(&mut self, name: &'a str, before: Before) -> Result<(), ApiError> {
-        match (before, self.open.last()) {
+        match (before, self.open.last_mut()) {
             (Before::At, _) => {
                 self.before = Before::Directive;
                 Ok(())
             }
             (Before::On | Before::Dollar, _) => Ok(()),
             (_, None) => self.head(name),
-            (_, Some(&Open::Selection { root })) => self.selected(name, before, root),
+            (_, Some(&mut Open::Selection { root })) => self.selected(name, before, root),
+            (_, Some(Open::Object { names })) if before != Before::Colon => {
+                // async-graphql would take the latter.
+                if names.contains(&name) {
+                    return Err(invalid("A name stands twice in an input object."));
+                }
+                names.push(name);
+                Ok(())
+            }
             // async-graphql would read `nullnull` as two values.
             (_, Some(Open::List { .. })) if is_glued(name) => {
                 Err(self.wrong("a name that begins like true, false or null"))
@@ -171,6 +179,10 @@ impl<'a> Scan<'a> {
                     "mutation" => self.begin(Some(Kind::Mutation)),
                     "subscription" => self.begin(Some(Kind::Subscription)),
                     "fragment" => self.begin(None),
+                    "schema" | "scalar" | "type" | "interface" | "union" | "enum" | "input" | "directive"
+                    | "extend" => {
+                        Err(invalid("The document defines a type; only operations and fragments can be executed."))
+                    }
                     _ => Err(self.wrong("neither an operation nor a fragment")),
                 }
             }
@@ -258,7 +270,7 @@ impl<'a> Scan<'a> {
             }
             (_, Some(_)) => {
                 self.value()?;
-                Open::Object
+                Open::Object { names: Vec::new() }
             }
             (_, None) => return Err(self.wrong("a bracket in the wrong place")),
         };
@@ -286,7 +298,7 @@ impl<'a> Scan<'a> {
             }
             (b')', Some(Open::Arguments { place: None } | Open::Variables))
             | (b']', Some(Open::List { .. }))
-            | (b'}', Some(Open::Object)) => {}
+            | (b'}', Some(Open::Object { .. })) => {}
             _ => return Err(self.wrong("a bracket that closes another one")),
         }
         Ok(())
@@ -299,6 +311,7 @@ impl<'a> Scan<'a> {
         if self.definitions.iter().all(|d| d.kind.is_none()) {
             return Err(ApiError::new(code::GRAPHQL_PARSE_FAILED, "The document holds no operation."));
         }
+        unique(&self.definitions)?;
         spread(&mut self.definitions, self.limits)?;
         let mut operations = Vec::with_capacity(self.counts.operations);
         for definition in &self.definitions {
@@ -321,6 +334,28 @@ impl<'a> Scan<'a> {
         let message = format!("The document is not GraphQL: {what}, at line {line}, column {column}.");
         ApiError::new(code::GRAPHQL_PARSE_FAILED, message)
     }
+}
+
+/// A name selects one operation or one fragment, and an operation without a name stands alone.
+fn unique(definitions: &[Definition<'_>]) -> Result<(), ApiError> {
+    let several = definitions.iter().filter(|d| d.kind.is_some()).count() > 1;
+    for (n, one) in definitions.iter().enumerate() {
+        let name = one.name.as_ref().map(|(name, _)| *name);
+        if several && one.kind.is_some() && name.is_none() {
+            return Err(invalid("An operation without a name is the only one of its document."));
+        }
+        let same = |d: &Definition<'_>| {
+            d.kind.is_some() == one.kind.is_some() && d.name.as_ref().is_some_and(|(other, _)| Some(*other) == name)
+        };
+        if definitions[..n].iter().any(same) {
+            return Err(invalid("Two operations or two fragments have the same name."));
+        }
+    }
+    Ok(())
+}
+
+fn invalid(message: &str) -> ApiError {
+    ApiError::new(code::GRAPHQL_VALIDATION_FAILED, message)
 }
 
 fn is_glued(name: &str) -> bool {

@@ -19,6 +19,7 @@ mod servers;
 mod site;
 mod storm;
 mod trial;
+mod watchers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ mod gateway_faults;
 mod invariants;
 mod keys;
 mod live;
+mod live_faults;
 mod lying_redis;
 mod next_number;
 mod notifications;

@@ -44,8 +44,8 @@ impl Crowd {
     }
 
     /// How long after `since` the last one heard that.
-    async fn last(&mut self, since: i64, closed: bool) -> Result<f64> {
-        let heard = self.ears.all(SUBSCRIBERS, closed).await?;
+    async fn last(&mut self, since: i64) -> Result<f64> {
+        let heard = self.ears.all(SUBSCRIBERS, true).await?;
         let last = heard.iter().map(|heard| heard.at).max().unwrap_or_default();
         Ok((last - since) as f64 / 1e3)
     }
@@ -83,23 +83,27 @@ pub async fn measure(
         crowd.memory = (server.memory()?.saturating_sub(before)) as f64 / SUBSCRIBERS as f64;
         told.push((server, channel, crowd));
     }
+    let before = payonce.memory()?;
     let mut own = Crowd::gather(payonce, &shop.token).await?;
     let (mut asked, mut ids) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
         for (server, channel, crowd) in &mut told {
             let (since, cpu) = (now(), server.cpu()?);
             bus.publish(channel, event).await?;
-            let last = crowd.last(since, false).await?;
+            let last = crowd.last(since).await?;
             crowd.last.push(last);
             sleep(PAUSE).await;
             crowd.cpu += server.cpu()? - cpu;
         }
-        let order = shop.create(payonce, 1_000_000 + round).await?;
+        let (order, payment) = shop.create_paying(payonce, round).await?;
         own.subscribe(&round.to_string(), &shop.following(&order)).await?;
         own.ears.all(SUBSCRIBERS, false).await?;
         sleep(PAUSE).await;
+        if round == 0 {
+            own.memory = (payonce.memory()?.saturating_sub(before)) as f64 / SUBSCRIBERS as f64;
+        }
         let (since, cpu) = (now(), payonce.cpu()?);
-        let (done, last) = tokio::join!(shop.cancel(payonce, &order), own.last(since, true));
+        let (done, last) = tokio::join!(shop.pay(payonce, &payment), own.last(since));
         done?;
         asked.push(last?);
         ids.push((order, since));

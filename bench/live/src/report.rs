@@ -27,7 +27,7 @@ impl Report {
     }
 
     /// Of the floor, the peer and Payonce: the last delivery in ms, CPU of one delivery in µs, KiB of a subscriber;
-    /// and the last delivery since the mutation was sent.
+    /// and the last delivery since the payer clicked.
     pub fn fan_out(&mut self, subscribers: usize, figures: [(f64, f64, f64); 3], asked: f64) {
         let [floor, peer, payonce] = figures;
         for (name, (last, cpu, memory)) in [("floor", floor), ("Mercurius", peer), ("Payonce", payonce)] {
@@ -35,7 +35,7 @@ impl Report {
             eprintln!("{name}: {last:.1} ms, {cpu:.1} µs, {memory} KiB");
             writeln!(self.servers, "| {name} | {last:.1} ms | {cpu:.1} µs | {memory} |").ok();
         }
-        writeln!(self.servers, "| Payonce, from sending `cancelOrder` | {asked:.1} ms | | |").ok();
+        writeln!(self.servers, "| Payonce, from the payer's click | {asked:.1} ms | | |").ok();
         let (to_peer, to_floor) = (payonce.0 / peer.0, payonce.0 / floor.0);
         let what = format!("last of {subscribers} subscribers, beside Mercurius");
         self.target(&what, format!("{to_peer:.2} ×"), "≤ 0.35 ×", to_peer <= 0.35);
@@ -92,7 +92,7 @@ impl Report {
              One event to 2,000 subscribers of one order over `graphql-transport-ws`, the three servers in turns, median\n\
              of 15. The floor writes one ready-made frame to every socket; Mercurius is the Node.js peer in\n\
              `bench/live/peer/`. Both are told through Redis and timed from there. Payonce tells only what its store\n\
-             holds: it is timed from the commit of a `cancelOrder`, by PostgreSQL's clock.\n\n\
+             holds: an order is paid at the sandbox, and it is timed from the commit of PAID, by PostgreSQL's clock.\n\n\
              | server | last delivery | CPU of a delivery | KiB of a subscriber |\n|---|---:|---:|---:|\n{}\n\
              | figure | measured | wanted | |\n|---|---|---|---|\n{}{END}",
             self.servers, self.targets

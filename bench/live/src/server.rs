@@ -6,21 +6,26 @@ use std::time::{Duration, Instant};
 
 use crate::{Result, setting};
 
-/// A running server. It ends when it is dropped.
+/// A running server; it ends with this value.
 pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
-    child: Child,
+    /// The port of Payonce's sandbox.
+    pub sandbox: u16,
+    process: Running,
 }
+
+/// Ends with its server.
+struct Running(Child);
 
 impl Server {
     /// Starts it and waits until it takes connections, at most thirty seconds.
     pub async fn start(mut command: Command, port: u16) -> Result<Self> {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
-        let mut server = Self { address: SocketAddr::from(([127, 0, 0, 1], port)), child };
+        let process = Running(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?);
+        let mut server = Self { address: SocketAddr::from(([127, 0, 0, 1], port)), sandbox: 0, process };
         let until = Instant::now() + Duration::from_secs(30);
         while tokio::net::TcpStream::connect(server.address).await.is_err() {
-            if server.child.try_wait()?.is_some() || Instant::now() > until {
+            if server.process.0.try_wait()?.is_some() || Instant::now() > until {
                 return Err(format!("{command:?} does not start").into());
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -48,14 +53,14 @@ impl Server {
 
     /// Memory in use, in KiB.
     pub fn memory(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         Ok(line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).ok_or("no VmRSS")?)
     }
 
     /// CPU time used so far.
     pub fn cpu(&self) -> Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.0.id()))?;
         // utime and stime are the 14th and the 15th field; the name in brackets is the second.
         let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(11).take(2);
         let ticks: u64 = fields.filter_map(|field| field.parse::<u64>().ok()).sum();
@@ -63,10 +68,10 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Running {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
+        self.0.kill().ok();
+        self.0.wait().ok();
     }
 }
 

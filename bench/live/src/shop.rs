@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::process::Command;
+use std::time::Duration;
 
 use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
 use serde_json::{Value, json};
+use tokio::time::sleep;
 
 use crate::server::{Server, free_port};
 use crate::{Result, setting};
@@ -47,7 +49,7 @@ impl Shop {
 
     fn payonce(&self) -> Command {
         let mut command = Command::new(setting("PAYONCE_BIN", "target/release/payonce"));
-        command.env("PAYONCE_DATABASE_URL", &self.database).env("PAYONCE_LOG", "warn");
+        command.env("PAYONCE_DATABASE_URL", &self.database).env("PAYONCE_LOG", "error");
         command.env("PAYONCE_REDIS_URL", setting("PAYONCE_TEST_REDIS_URL", ""));
         command.env("PAYONCE_JWT_HS256_SECRET", self.secret()).env("PAYONCE_WS_PER_PROCESS", "20000");
         command
@@ -59,7 +61,7 @@ impl Shop {
         let mut command = self.payonce();
         command.arg("serve").env("PAYONCE_LISTEN", format!("127.0.0.1:{port}"));
         command.env("PAYONCE_SANDBOX_LISTEN", format!("127.0.0.1:{sandbox}")).env("PAYONCE_SANDBOX_HOME", "off");
-        Server::start(command, port).await
+        Ok(Server { sandbox, ..Server::start(command, port).await? })
     }
 
     /// A new order's id.
@@ -67,23 +69,53 @@ impl Shop {
         let document = "mutation($key: IdempotencyKey!, $input: CreateOrderInput!) \
                         { it: createOrder(idempotencyKey: $key, input: $input) { order { id } } }";
         let input = json!({"lines": [{"sku": "TEA", "quantity": 1}], "allowDuplicate": true});
-        self.change(at, document, json!({"key": format!("bench-live-create-{key}"), "input": input})).await
+        let it = self.change(at, document, json!({"key": format!("bench-live-create-{key}"), "input": input})).await?;
+        text(&it["order"]["id"])
+    }
+
+    /// A new order that waits for its payer: its id and the payment's.
+    pub async fn create_paying(&self, at: &Server, key: usize) -> Result<(String, String)> {
+        let document = "mutation($key: IdempotencyKey!, $input: CreateOrderInput!) \
+                        { it: createOrder(idempotencyKey: $key, input: $input) { order { id } payment { id } } }";
+        let input = json!({"lines": [{"sku": "TEA", "quantity": 1}], "allowDuplicate": true,
+                           "payment": {"gateway": "WECHAT_PAY", "product": "NATIVE"}});
+        let it = self.change(at, document, json!({"key": format!("bench-live-paying-{key}"), "input": input})).await?;
+        Ok((text(&it["order"]["id"])?, text(&it["payment"]["id"])?))
+    }
+
+    /// The payer pays at the cashier; the gateway's notification comes a moment later.
+    pub async fn pay(&self, at: &Server, payment: &str) -> Result<()> {
+        let page = format!("http://127.0.0.1:{}/cashier/{payment}/pay", at.sandbox);
+        Ok(self.http.post(page).send().await?.error_for_status().map(drop)?)
     }
 
     /// Cancels an order: it is closed when this returns.
-    pub async fn cancel(&self, at: &Server, order: &str) -> Result<String> {
+    pub async fn cancel(&self, at: &Server, order: &str) -> Result<()> {
         let document = "mutation($key: IdempotencyKey!, $input: CancelOrderInput!) \
                         { it: cancelOrder(idempotencyKey: $key, input: $input) { order { id } } }";
-        self.change(at, document, json!({"key": format!("bench-live-{order}"), "input": {"orderId": order}})).await
+        let variables = json!({"key": format!("bench-live-{order}"), "input": {"orderId": order}});
+        self.change(at, document, variables).await.map(drop)
     }
 
-    async fn change(&self, at: &Server, document: &str, variables: Value) -> Result<String> {
+    /// A process that has too much to do is asked again with the same key, as it says.
+    async fn change(&self, at: &Server, document: &str, variables: Value) -> Result<Value> {
+        loop {
+            match self.try_change(at, document, &variables).await {
+                Err(e) if e.to_string().contains("OVERLOADED") => sleep(Duration::from_millis(50)).await,
+                done => return done,
+            }
+        }
+    }
+
+    async fn try_change(&self, at: &Server, document: &str, variables: &Value) -> Result<Value> {
         let body = json!({"query": document, "variables": variables}).to_string();
         let request = self.http.post(format!("http://{}/graphql", at.address)).body(body);
         let request = request.header("content-type", "application/json").bearer_auth(&self.token);
-        let answer: Value = serde_json::from_str(&request.send().await?.text().await?)?;
-        let id = answer["data"]["it"]["order"]["id"].as_str();
-        Ok(id.ok_or_else(|| format!("not done: {answer}"))?.to_owned())
+        let mut answer: Value = serde_json::from_str(&request.send().await?.text().await?)?;
+        match answer["data"]["it"].take() {
+            Value::Null => Err(format!("not done: {answer}").into()),
+            it => Ok(it),
+        }
     }
 
     /// When the latest change of each order was committed, in microseconds of the day's clock.
@@ -104,4 +136,8 @@ impl Shop {
         let text = self.http.get(format!("http://{}/metrics", of.address)).send().await?.text().await?;
         Ok(text.lines().filter(|line| line.starts_with(prefix)).map(str::to_owned).collect())
     }
+}
+
+fn text(value: &Value) -> Result<String> {
+    Ok(value.as_str().ok_or("an id is missing")?.to_owned())
 }

@@ -37,8 +37,8 @@ pub struct Heard {
     pub who: usize,
     /// When, in microseconds of the day's clock.
     pub at: i64,
-    /// It says that the order is closed.
-    pub closed: bool,
+    /// It says that the order is paid or closed: the change that is measured, and not the state at first.
+    pub changed: bool,
 }
 
 /// What all subscribers of a measurement have heard.
@@ -59,12 +59,12 @@ impl Ears {
         timeout(PATIENCE, self.heard.recv()).await.map_err(|_| "an event did not arrive")?.ok_or("nobody listens")?
     }
 
-    /// Waits until so many have heard that the order is closed, or of anything else; who and when.
-    pub async fn all(&mut self, count: usize, closed: bool) -> Result<Vec<Heard>> {
+    /// Waits until so many have heard of the change, or of the state before it; who and when.
+    pub async fn all(&mut self, count: usize, changed: bool) -> Result<Vec<Heard>> {
         let mut all = Vec::with_capacity(count);
         while all.len() < count {
             let heard = self.next().await.map_err(|e| Wrong::from(format!("{e}: {} of {count} did", all.len())))?;
-            if heard.closed == closed {
+            if heard.changed == changed {
                 all.push(heard);
             }
         }
@@ -110,7 +110,8 @@ impl Subscriber {
                 let at = now();
                 let text = message.to_text().unwrap_or_default();
                 if text.contains(r#""next""#) && !text.contains(r#""errors""#) {
-                    tell.send(Ok(Heard { who, at, closed: text.contains("CLOSED") })).ok();
+                    let changed = text.contains(r#""PAID""#) || text.contains(r#""CLOSED""#);
+                    tell.send(Ok(Heard { who, at, changed })).ok();
                 } else if message.is_text() && !text.contains(r#""complete""#) {
                     tell.send(Err(format!("not expected: {text}").into())).ok();
                 }

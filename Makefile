@@ -1,9 +1,9 @@
 # Thin on purpose: each target calls one script or one cargo command.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint schema tour judges mutants soak
+.PHONY: help run test lint schema tour judges mutants soak bench-live
 
 help: ## Shows this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## Builds what is missing and starts Payonce: no configuration, server or account needed
 	@scripts/run
@@ -28,3 +28,6 @@ schema: ## Writes schema.graphql anew from the code
 
 mutants: ## Breaks the rules in every small way and sees whether a test notices (half an hour)
 	@scripts/mutants
+
+bench-live: ## Measures live status beside a Node.js peer and the floor, into docs/benchmarks.md (five minutes)
+	@scripts/bench-live

@@ -131,6 +131,21 @@ fn watched(streams: &Mutex<Vec<Stream>>) -> HashSet<String> {
 }
 
 impl Store {
+    /// What was found just now, and last before that.
+    fn take_down(&mut self, found: HashMap<String, i64>, last: &mut Instant) {
+        let now = Instant::now();
+        if now - *last > AWAY {
+            self.away.push((*last, now));
+        }
+        *last = now;
+        for (order, version) in found {
+            let known = self.versions.entry(order).or_default();
+            if known.last().is_none_or(|(_, newest)| *newest < version) {
+                known.push((now, version));
+            }
+        }
+    }
+
     /// Versions that a stream should have seen in time and has not: which, and how it was.
     fn late(&self, stream: &Stream) -> Vec<(i64, String)> {
         let Some((begun, _)) = stream.seen.first() else { return vec![] };
@@ -251,19 +266,7 @@ async fn look_on(site: Arc<Site>, notes: Arc<Notes>) {
     loop {
         if let Ok(look) = site.look().await {
             while let Ok(found) = versions(&look, &watched(&notes.streams)).await {
-                let now = Instant::now();
-                let mut store = open(&notes.store);
-                if now - last > AWAY {
-                    store.away.push((last, now));
-                }
-                last = now;
-                for (order, version) in found {
-                    let known = store.versions.entry(order).or_default();
-                    if known.last().is_none_or(|(_, newest)| *newest < version) {
-                        known.push((now, version));
-                    }
-                }
-                drop(store);
+                open(&notes.store).take_down(found, &mut last);
                 sleep(Duration::from_millis(250)).await;
             }
             look.close().await.ok();

@@ -112,7 +112,7 @@ impl Guarded {
         let start = (At::Begin(self.schema, self.asking), held);
         unfold(start, move |(mut at, held)| async move {
             if let At::Begin(schema, asking) = at {
-                match begin(schema, asking).await {
+                match Box::pin(begin(schema, asking)).await {
                     Ok(feed) => at = At::Running(Box::new(feed)),
                     Err(response) => return Some((Said::Refused(complete(*response).errors), (At::End, held))),
                 }

@@ -58,17 +58,22 @@ pub(super) async fn serve(sockets: Arc<Sockets>, socket: WebSocket, caller: Opti
     let Connection { mut socket, running, place, .. } = connection;
     drop(running);
     if let End::Close(code, reason) = end {
-        let reason = reason.chars().take(100).collect::<String>();
-        let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-        if timeout(FAREWELL, socket.send(frame)).await.is_ok_and(|sent| sent.is_ok()) {
-            // What is closed with words unread is reset, and the client may never see the code.
-            let drained = async { while let Some(Ok(_)) = socket.recv().await {} };
-            if timeout(FAREWELL, drained).await.is_ok() && code == TOO_BIG {
-                sleep(FAREWELL).await;
-            }
-        }
+        Box::pin(farewell(&mut socket, code, reason)).await;
     }
     drop(place);
+}
+
+/// Closes a socket with words.
+async fn farewell(socket: &mut WebSocket, code: u16, reason: String) {
+    let reason = reason.chars().take(100).collect::<String>();
+    let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+    if timeout(FAREWELL, socket.send(frame)).await.is_ok_and(|sent| sent.is_ok()) {
+        // What is closed with words unread is reset, and the client may never see the code.
+        let drained = async { while let Some(Ok(_)) = socket.recv().await {} };
+        if timeout(FAREWELL, drained).await.is_ok() && code == TOO_BIG {
+            sleep(FAREWELL).await;
+        }
+    }
 }
 
 const TOO_BIG: u16 = 1009;
@@ -127,7 +132,8 @@ impl Connection {
                 }
                 Some((id, said)) = self.running.next() => self.tell(id, said).await?,
                 message = self.socket.recv() => match message {
-                    Some(Ok(Message::Text(text))) => self.hear(&text).await?,
+                    // Rare, and much to hold: not within what every idle socket is.
+                    Some(Ok(Message::Text(text))) => Box::pin(self.hear(&text)).await?,
                     Some(Ok(Message::Binary(_))) => return close(4400, "Only text is understood"),
                     Some(Ok(Message::Pong(_))) => pong_until = None,
                     Some(Ok(Message::Ping(_))) => {}

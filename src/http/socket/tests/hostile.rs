@@ -19,6 +19,16 @@ fn watch(order: &str) -> String {
     format!("subscription {{ paymentStatus(orderId: \"{order}\") {{ version }} }}")
 }
 
+/// What a task is made of is held for as long as its socket is open.
+#[test]
+fn an_idle_socket_is_small() {
+    fn size<A, B, C, D, F>(_: impl FnOnce(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+    let size = size(super::super::connection::serve);
+    assert!(size < 2_048, "{size} bytes");
+}
+
 /// What this process holds in memory, both sides of every socket, in MiB.
 fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -192,12 +192,13 @@ impl Watched {
         for (name, seen) in &self.seen {
             let mut seen = seen.clone();
             let left = WITHIN.saturating_sub(since.elapsed());
-            let reached = timeout(left, seen.wait_for(|seen| seen.wrong.is_some() || seen.version >= version)).await;
+            let newest = timeout(left, seen.wait_for(|seen| seen.wrong.is_some() || seen.version >= version)).await;
+            let reached = newest.is_ok_and(|seen| seen.is_ok());
             let now = seen.borrow().clone();
             match (reached, now.wrong) {
                 (_, Some(what)) => wrong.push(format!("{name}: {what}")),
-                (Ok(Ok(_)), None) => {}
-                _ => wrong.push(format!("{name}: {WITHIN:?} later at {} instead of {version}", now.version)),
+                (true, None) => {}
+                (false, None) => wrong.push(format!("{name}: {WITHIN:?} later at {} instead of {version}", now.version)),
             }
         }
         (since.elapsed(), wrong)

@@ -61,7 +61,9 @@ impl Shop {
         let mut command = self.payonce();
         command.arg("serve").env("PAYONCE_LISTEN", format!("127.0.0.1:{port}"));
         command.env("PAYONCE_SANDBOX_LISTEN", format!("127.0.0.1:{sandbox}")).env("PAYONCE_SANDBOX_HOME", "off");
-        Ok(Server { sandbox, ..Server::start(command, port).await? })
+        let mut server = Server::start(command, port).await?;
+        server.sandbox = sandbox;
+        Ok(server)
     }
 
     /// A new order's id.

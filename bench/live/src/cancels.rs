@@ -27,8 +27,7 @@ pub async fn measure(
     let rest = watched.orders.split_off(PER_SECOND * SECONDS);
     let waiting = watched.sockets.split_off(PER_SECOND * SECONDS);
     let orders = &watched.orders;
-    let (done, heard) =
-        tokio::join!(cancel(shop, processes, orders, PER_SECOND), watched.ears.all(orders.len(), true));
+    let (done, heard) = tokio::join!(cancel(shop, processes, orders, PER_SECOND), watched.ears.all(orders.len(), true));
     done?;
     let heard = heard?;
     let committed = shop.committed().await?;

@@ -57,13 +57,7 @@ impl Crowd {
 }
 
 /// Measures the floor, the peer and Payonce, event by event in turns.
-pub async fn measure(
-    shop: &Shop,
-    floor: &Server,
-    peer: &Server,
-    payonce: &Server,
-    report: &mut Report,
-) -> Result<()> {
+pub async fn measure(shop: &Shop, floor: &Server, peer: &Server, payonce: &Server, report: &mut Report) -> Result<()> {
     let mut bus = Bus::connect().await?;
     let payload = r#"{"query":"subscription Status($no: ID!) { paymentStatus(orderNo: $no) { orderNo status at } }","variables":{"no":"peer"}}"#;
     let event = r#"{"orderNo":"peer","status":"PAID","at":"2026-01-01T00:00:00.000Z"}"#;

@@ -27,7 +27,9 @@ pub type Result<T> = std::result::Result<T, Wrong>;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["floor", port] => tokio::runtime::Runtime::new().map_err(Wrong::from).and_then(|r| r.block_on(floor::run(port))),
+        ["floor", port] => {
+            tokio::runtime::Runtime::new().map_err(Wrong::from).and_then(|r| r.block_on(floor::run(port)))
+        }
         // One thread: the measuring side must not take both cores of a small machine.
         [] => tokio::runtime::Builder::new_current_thread()
             .enable_all()

@@ -13,18 +13,11 @@ const ORDERS: usize = 500;
 const PER_SECOND: usize = 100;
 
 /// Counts what is delivered, and how late the last of it is.
-pub async fn measure(
-    shop: &Shop,
-    processes: &[&Server; 3],
-    mut watched: Watched,
-    report: &mut Report,
-) -> Result<()> {
+pub async fn measure(shop: &Shop, processes: &[&Server; 3], mut watched: Watched, report: &mut Report) -> Result<()> {
     let orders = &watched.orders[..ORDERS];
     let (mut here, mut there) = (Ears::new(), Ears::new());
-    let _sockets = (
-        open(shop, processes[0], orders, &mut here).await?,
-        open(shop, processes[2], orders, &mut there).await?,
-    );
+    let _sockets =
+        (open(shop, processes[0], orders, &mut here).await?, open(shop, processes[2], orders, &mut there).await?);
     let (done, a, b, c) = tokio::join!(
         cancel(shop, processes, orders, PER_SECOND),
         here.all(ORDERS, true),

@@ -8,8 +8,8 @@ use std::task::Poll;
 
 use axum::Error;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use futures_util::{FutureExt, SinkExt, StreamExt};
 use futures_util::stream::{AbortHandle, BoxStream, SelectAll, abortable};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};

@@ -177,11 +177,6 @@ impl Server {
         data["createOrder"]["order"]["id"].as_str().unwrap_or_else(|| panic!("{:?}", answer.errors)).to_owned()
     }
 
-    /// How many are open.
-    pub fn sockets(&self) -> usize {
-        self.sockets.open()
-    }
-
     /// Every socket's place and stream is given back.
     pub async fn empty(&self) {
         for _ in 0..300 {

@@ -23,7 +23,7 @@ const STATUS: &str = "subscription($id: ID!) { paymentStatus(orderId: $id) { ver
 const WITHIN: Duration = Duration::from_secs(6);
 const SEEDS: u64 = 20;
 /// Shops at a time: each is two applications on the one PostgreSQL.
-const AT_ONCE: usize = 10;
+const AT_ONCE: usize = 6;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_happens_to_redis_every_watcher_reaches_the_newest_state() {
@@ -113,6 +113,9 @@ struct Seen {
 
 impl Stage {
     async fn open(redis: &str) -> Self {
+        // One after the other: a database is made and migrated for each.
+        static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let _turn = TURN.lock().await;
         let (database, clock) = (Backend::PostgresAndRedis.fresh().await, Arc::new(TurnedClock::at_now()));
         let settings = [("PAYONCE_REDIS_URL", redis)];
         let one = Shop::open_on(Backend::PostgresAndRedis, database.clone(), clock.clone(), &settings).await;

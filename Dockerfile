@@ -10,6 +10,7 @@ RUN npm run build
 FROM rust:1.95-bookworm AS binary
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
+COPY bench bench
 COPY domain domain
 COPY entity entity
 COPY migration migration

@@ -1,6 +1,6 @@
 # Thin on purpose: each target calls one script or one cargo command.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint schema tour judges mutants soak fuzz bench-expiry bench-guard
+.PHONY: help run test lint schema tour judges mutants soak fuzz bench-expiry bench-guard bench-live
 
 help: ## Shows this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,3 +37,6 @@ fuzz: ## Throws mutations of the corpora at what reads bytes from outside; FUZZ_
 
 bench-guard: ## Says what the document guard costs (docs/benchmarks.md)
 	@cargo bench --bench guard --profile dev --config 'profile.dev.package.payonce.opt-level=3'
+
+bench-live: ## Measures live status beside a Node.js peer and the floor, into docs/benchmarks.md (five minutes)
+	@scripts/bench-live

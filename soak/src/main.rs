@@ -22,6 +22,7 @@ mod servers;
 mod site;
 mod storm;
 mod trial;
+mod watchers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -9,6 +9,7 @@ use crate::faults::{Fault, POINTS};
 use crate::machines::Backend;
 use crate::storm::Figure;
 use crate::trial::{Outcome, Trial};
+use crate::watchers::Figures;
 
 /// Violations of one trial that are told one by one.
 const SHOWN: usize = 8;
@@ -21,6 +22,7 @@ pub struct Report {
     /// What must not be, with the command that does it again.
     pub violations: Vec<String>,
     oddities: BTreeMap<String, usize>,
+    watched: Figures,
 }
 
 #[derive(Default)]
@@ -48,17 +50,21 @@ impl Report {
         row.slowest_orphan = row.slowest_orphan.max(outcome.slowest_orphan);
         row.slowest_rest = row.slowest_rest.max(outcome.rest);
         row.time += outcome.load_time;
+        self.watched.streams += outcome.watched.streams;
+        self.watched.fell += outcome.watched.fell;
+        self.watched.late += outcome.watched.late;
         for odd in &outcome.oddities {
             *self.oddities.entry(odd.rsplit(' ').next().unwrap_or_default().to_owned()).or_default() += 1;
         }
         let mut line = format!(
-            "{:10} {}: {} answered, {} not; {} faults, {} kills; slowest orphan {:.1} s, at rest after {:.1} s; {} violations",
+            "{:10} {}: {} answered, {} not; {} faults, {} kills; {} streams watched; slowest orphan {:.1} s, at rest after {:.1} s; {} violations",
             trial.backend.name(),
             names.join(", "),
             outcome.operations,
             outcome.unanswered,
             outcome.broken,
             outcome.kills,
+            outcome.watched.streams,
             outcome.slowest_orphan.as_secs_f64(),
             outcome.rest.as_secs_f64(),
             outcome.violations.len()
@@ -103,6 +109,12 @@ impl Report {
         let died: Vec<String> =
             POINTS.iter().map(|(point, _, died)| format!("`{point}` {}", died.load(Relaxed))).collect();
         writeln!(text, "\nDeaths by point: {}.", died.join(", ")).ok();
+        let Figures { streams, fell, late } = self.watched;
+        writeln!(
+            text,
+            "\nFollowed over sockets: {streams} streams; versions that fell: {fell}; later than 6 s: {late}."
+        )
+        .ok();
         if !self.oddities.is_empty() {
             writeln!(text, "\nAnswers that are no violation and should not be: {:?}.", self.oddities).ok();
         }

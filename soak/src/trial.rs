@@ -13,6 +13,7 @@ use crate::machines::{Backend, Machines};
 use crate::orphans::Watch;
 use crate::random::Random;
 use crate::site::Site;
+use crate::watchers::{Figures, Watchers};
 use crate::{Result, rewind};
 
 /// Clients of a trial.
@@ -46,6 +47,8 @@ pub struct Outcome {
     pub slowest_orphan: Duration,
     /// How long it took until all was at rest.
     pub rest: Duration,
+    /// What those saw who followed orders over sockets.
+    pub watched: Figures,
     /// How long the faults took.
     pub load_time: Duration,
     /// What must not be.
@@ -84,6 +87,7 @@ impl Trial {
         let name = format!("soak-{backend}-{:x}", self.seed);
         let site = Arc::new(Site::open(machines, self.backend, &name, self.seed).await?);
         let mut load = Load::start(&site, journal, &mut random, CLIENTS);
+        let watchers = Watchers::start(&site, journal, &mut random.fork());
         let watch = (!self.faults.contains(&Fault::Rewind)).then(|| Watch::start(&site));
         let since = Instant::now();
         for fault in &self.faults {
@@ -107,6 +111,8 @@ impl Trial {
         if let Some(watch) = watch {
             outcome.slowest_orphan = watch.stop();
         }
+        let late_counts = !self.faults.iter().any(|fault| fault.breaks_the_store());
+        outcome.watched = watchers.stop(&site, journal, late_counts).await?;
         judge(&site, journal).await?;
         if outcome.slowest_orphan > Duration::from_secs(20) {
             journal.accuse(format!("an operation waited {:?} after its lease had ended", outcome.slowest_orphan));

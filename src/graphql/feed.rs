@@ -123,7 +123,9 @@ impl Feed {
         };
         Some(match next? {
             Ok(sight) => {
-                let text = sight.shown(&self.selection, || show(&self.schema, &self.asking, &sight)).await;
+                // Most are shown what is there already, and who waits is to hold little.
+                let show = || Box::pin(show(&self.schema, &self.asking, &sight));
+                let text = sight.shown(&self.selection, show).await;
                 sight.told();
                 text
             }

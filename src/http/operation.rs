@@ -8,6 +8,7 @@ use futures_util::stream::{BoxStream, once, unfold};
 use futures_util::{FutureExt, StreamExt};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
 
 use super::document::{self, Kind, Limits};
 use super::strict_json;
@@ -68,6 +69,10 @@ impl TryFrom<Sent> for Operation {
     }
 }
 
+/// Subscriptions that begin at a time: each executes its document and reads the store, and when thousands come back at
+/// once, those that wait hold nothing but their words.
+const BEGINNINGS: usize = 32;
+
 /// What executes operations, and who may introspect.
 pub(super) struct Executor {
     schema: PayonceSchema,
@@ -78,6 +83,7 @@ pub(super) struct Executor {
     introspection: bool,
     /// What everybody but staff must choose from; `None`: every document is taken.
     trusted: Option<TrustedDocuments>,
+    beginnings: Arc<Semaphore>,
 }
 
 /// An operation within all limits, not yet begun.
@@ -86,6 +92,7 @@ pub(super) struct Guarded {
     pub kind: Option<Kind>,
     schema: PayonceSchema,
     asking: Asking,
+    beginnings: Arc<Semaphore>,
 }
 
 /// What an operation that has begun says.
@@ -100,7 +107,8 @@ pub(super) enum Said {
 
 impl Executor {
     pub fn new(schema: PayonceSchema, introspected: PayonceSchema, limits: Limits, introspection: bool) -> Self {
-        Self { schema, introspected, limits, introspection, trusted: None }
+        let beginnings = Arc::new(Semaphore::new(BEGINNINGS));
+        Self { schema, introspected, limits, introspection, trusted: None, beginnings }
     }
 
     /// Takes these documents only, but from staff.
@@ -137,7 +145,8 @@ impl Executor {
             return Err(ApiError::new(code::INTROSPECTION_DISABLED, "Introspection is for staff here."));
         }
         let schema = if counted.introspection { &self.introspected } else { &self.schema }.clone();
-        Ok(Guarded { kind, schema, asking: Asking { document, operation_name, variables, caller, introspection } })
+        let asking = Asking { document, operation_name, variables, caller, introspection };
+        Ok(Guarded { kind, schema, asking, beginnings: self.beginnings.clone() })
     }
 }
 
@@ -154,23 +163,27 @@ impl Guarded {
 
     fn subscribe(self, held: impl Send + 'static) -> BoxStream<'static, Said> {
         enum At {
-            Begin(PayonceSchema, Asking),
+            Begin(Guarded),
             Running(Box<Feed>),
             End,
         }
         // In a task of its own: the feed's beginning reads the store.
-        let begin = async |schema, asking| match tokio::spawn(Feed::begin(schema, asking)).await {
-            Ok(begun) => begun,
-            Err(panic) => {
+        let begin = async |Guarded { schema, asking, beginnings, .. }| {
+            let place = beginnings.acquire_owned().await;
+            let begun = tokio::spawn(async move {
+                let _place = place;
+                Feed::begin(schema, asking).await
+            });
+            begun.await.unwrap_or_else(|panic| {
                 tracing::error!(%panic, "a subscription broke off");
                 let words = "Something broke on our side. Subscribe again.";
                 Err(Box::new(ApiError::new(code::INTERNAL, words).into_response()))
-            }
+            })
         };
-        let start = (At::Begin(self.schema, self.asking), held);
+        let start = (At::Begin(self), held);
         unfold(start, move |(mut at, held)| async move {
-            if let At::Begin(schema, asking) = at {
-                match begin(schema, asking).await {
+            if let At::Begin(guarded) = at {
+                match Box::pin(begin(guarded)).await {
                     Ok(feed) => at = At::Running(Box::new(feed)),
                     Err(response) => return Some((Said::Refused(complete(*response).errors), (At::End, held))),
                 }

@@ -201,8 +201,8 @@ pub(super) async fn upgrade(
         return response;
     };
     // The library's own buffer of 128 KiB would be most of what an idle socket costs.
-    ws.read_buffer_size(1_024)
-        .write_buffer_size(1_024)
+    ws.read_buffer_size(512)
+        .write_buffer_size(512)
         // Answers to pings are queued by the library: a client that pings and does not read is let go.
         .max_write_buffer_size(WRITE)
         .max_message_size(READ)

@@ -19,6 +19,7 @@ mod invariants;
 mod keys;
 mod limits;
 mod live;
+mod live_faults;
 mod lying_redis;
 mod next_number;
 mod notifications;

@@ -1,13 +1,16 @@
 //! One socket, from its first message to its last.
 
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::Error;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use futures_util::StreamExt;
 use futures_util::stream::{AbortHandle, BoxStream, SelectAll, abortable};
+use futures_util::{FutureExt, SinkExt, StreamExt};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -22,6 +25,8 @@ use crate::payments::ports::BoxFuture;
 
 /// Operations at a time on one socket.
 const OPERATIONS: usize = 10;
+/// Frames that are written together.
+const AT_ONCE: usize = 16;
 /// A client has this long to take note of the end.
 const FAREWELL: std::time::Duration = std::time::Duration::from_secs(1);
 
@@ -59,17 +64,22 @@ pub(super) async fn serve(
     let Connection { mut socket, running, place, .. } = connection;
     drop(running);
     if let End::Close(code, reason) = end {
-        let reason = reason.chars().take(100).collect::<String>();
-        let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-        if timeout(FAREWELL, socket.send(frame)).await.is_ok_and(|sent| sent.is_ok()) {
-            // What is closed with words unread is reset, and the client may never see the code.
-            let drained = async { while let Some(Ok(_)) = socket.recv().await {} };
-            if timeout(FAREWELL, drained).await.is_ok() && code == TOO_BIG {
-                sleep(FAREWELL).await;
-            }
-        }
+        Box::pin(farewell(&mut socket, code, reason)).await;
     }
     drop(place);
+}
+
+/// Closes a socket with words.
+async fn farewell(socket: &mut WebSocket, code: u16, reason: String) {
+    let reason = reason.chars().take(100).collect::<String>();
+    let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+    if timeout(FAREWELL, socket.send(frame)).await.is_ok_and(|sent| sent.is_ok()) {
+        // What is closed with words unread is reset, and the client may never see the code.
+        let drained = async { while let Some(Ok(_)) = socket.recv().await {} };
+        if timeout(FAREWELL, drained).await.is_ok() && code == TOO_BIG {
+            sleep(FAREWELL).await;
+        }
+    }
 }
 
 const TOO_BIG: u16 = 1009;
@@ -96,10 +106,18 @@ impl Connection {
         tokio::pin!(stopping);
         let init_until = Instant::now() + patience.init;
         let mut ping_at = Instant::now() + patience.ping;
-        let mut pong_until = None;
+        let mut pong_until: Option<Instant> = None;
         let mut expiry: Option<BoxFuture<'_, ()>> = None;
         let mut revoked: Option<BoxFuture<'_, ()>> = None;
+        // One timer for all that a socket waits for: thousands of sockets that wake at once set none anew.
+        let alarm = sleep_until(init_until.min(ping_at));
+        tokio::pin!(alarm);
         loop {
+            let next = pong_until.unwrap_or(ping_at);
+            let due = if self.acknowledged { next } else { next.min(init_until) };
+            if alarm.deadline() != due {
+                alarm.as_mut().reset(due);
+            }
             if self.acknowledged
                 && expiry.is_none()
                 && let Some(verified) = self.verified.clone()
@@ -112,10 +130,10 @@ impl Connection {
                 () = &mut stopping => return close(1001, "Going away"),
                 () = or_never(expiry.as_mut()) => return close(4403, "Token expired"),
                 () = or_never(revoked.as_mut()) => return close(4403, "Token revoked"),
-                () = sleep_until(init_until), if !self.acknowledged => {
-                    return close(4408, "Connection initialisation timeout");
-                }
-                () = sleep_until(pong_until.unwrap_or(ping_at)) => {
+                () = &mut alarm => {
+                    if !self.acknowledged && Instant::now() >= init_until {
+                        return close(4408, "Connection initialisation timeout");
+                    }
                     if pong_until.is_some() {
                         return Err(End::Gone);
                     }
@@ -125,7 +143,8 @@ impl Connection {
                 }
                 Some((id, said)) = self.running.next() => self.tell(id, said).await?,
                 message = self.socket.recv() => match message {
-                    Some(Ok(Message::Text(text))) => self.hear(&text).await?,
+                    // Rare, and much to hold: not within what every idle socket is.
+                    Some(Ok(Message::Text(text))) => Box::pin(self.hear(&text)).await?,
                     Some(Ok(Message::Binary(_))) => return close(4400, "Only text is understood"),
                     Some(Ok(Message::Pong(_))) => pong_until = None,
                     Some(Ok(Message::Ping(_))) => {}
@@ -137,7 +156,23 @@ impl Connection {
     }
 
     async fn send(&mut self, message: Message) -> Result<(), End> {
-        match timeout(self.sockets.patience.send, self.socket.send(message)).await {
+        self.send_all([message]).await
+    }
+
+    /// In one writing. There is nearly always room for it: only then is no timer needed.
+    async fn send_all(&mut self, messages: impl IntoIterator<Item = Message>) -> Result<(), End> {
+        let mut sending = pin!(async {
+            for message in messages {
+                self.socket.feed(message).await?;
+            }
+            self.socket.flush().await
+        });
+        let at_once = poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await;
+        let sent = match at_once {
+            Poll::Ready(sent) => Ok(sent),
+            Poll::Pending => timeout(self.sockets.patience.send, sending).await,
+        };
+        match sent {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(End::Gone),
             Err(_) => {
@@ -232,19 +267,29 @@ impl Connection {
         Ok(guarded.begin(self.sockets.patience.query, permit))
     }
 
+    /// Passes on what is said, and what else is ready to be said with it: an order's last state and its end.
     async fn tell(&mut self, id: String, said: Said) -> Result<(), End> {
-        let frame = match said {
-            Said::Next(response) => frames::next(&id, &response),
+        let mut frames = vec![self.frame(&id, said)];
+        while frames.len() < AT_ONCE
+            && let Some(Some((id, said))) = self.running.next().now_or_never()
+        {
+            frames.push(self.frame(&id, said));
+        }
+        self.send_all(frames.into_iter().map(|frame| Message::Text(frame.into()))).await
+    }
+
+    fn frame(&mut self, id: &str, said: Said) -> String {
+        match said {
+            Said::Next(response) => frames::next(id, &response),
             Said::Refused(errors) => {
-                self.forget(&id);
-                frames::error(&id, &errors)
+                self.forget(id);
+                frames::error(id, &errors)
             }
             Said::Done => {
-                self.forget(&id);
-                frames::complete(&id)
+                self.forget(id);
+                frames::complete(id)
             }
-        };
-        self.say(frame).await
+        }
     }
 
     fn forget(&mut self, id: &str) {

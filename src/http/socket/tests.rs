@@ -1,3 +1,4 @@
+mod hostile;
 mod support;
 
 use std::time::Duration;

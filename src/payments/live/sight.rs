@@ -1,11 +1,14 @@
 //! One reading of an order, shared by everybody who is shown it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use domain::{Order, Timestamp};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
+
+/// Looked up once: thousands are told at a time.
+static LAG: LazyLock<metrics::Histogram> = LazyLock::new(|| metrics::histogram!("payonce_live_lag_seconds"));
 
 /// What tells apart how two watchers are shown the same reading: what they selected and what they may see.
 pub type Selection = [u8; 32];
@@ -38,7 +41,7 @@ impl Sight {
     /// It is on its way to a client: how long that took from the first word of it.
     pub fn told(&self) {
         if let Some(heard) = self.heard {
-            metrics::histogram!("payonce_live_lag_seconds").record(heard.elapsed().as_secs_f64());
+            LAG.record(heard.elapsed().as_secs_f64());
         }
     }
 }

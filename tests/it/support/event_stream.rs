@@ -46,26 +46,29 @@ impl EventStream {
 
     /// The next event; `None`: the stream is over. Comments are passed over.
     pub async fn next(&mut self) -> Option<Event> {
-        let heard = async {
-            loop {
-                if let Some(end) = self.read.find("\n\n") {
-                    let block: String = self.read.drain(..end + 2).collect();
-                    let field = |name: &str| {
-                        let mut lines = block.lines().filter_map(|l| l.strip_prefix(name)?.strip_prefix(':'));
-                        lines.next().map(|v| v.trim_start().to_owned())
-                    };
-                    if let (Some(name), Some(data)) = (field("event"), field("data")) {
-                        return Some(Event { name, data });
-                    }
-                    continue;
+        let heard = tokio::time::timeout(std::time::Duration::from_secs(10), self.listen()).await;
+        heard.expect("nothing heard within ten seconds")
+    }
+
+    /// The same, however long it takes.
+    pub async fn listen(&mut self) -> Option<Event> {
+        loop {
+            if let Some(end) = self.read.find("\n\n") {
+                let block: String = self.read.drain(..end + 2).collect();
+                let field = |name: &str| {
+                    let mut lines = block.lines().filter_map(|l| l.strip_prefix(name)?.strip_prefix(':'));
+                    lines.next().map(|v| v.trim_start().to_owned())
+                };
+                if let (Some(name), Some(data)) = (field("event"), field("data")) {
+                    return Some(Event { name, data });
                 }
-                match self.response.chunk().await {
-                    Ok(Some(bytes)) => self.read.push_str(std::str::from_utf8(&bytes).unwrap()),
-                    Ok(None) | Err(_) => return None,
-                }
+                continue;
             }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(10), heard).await.expect("nothing heard within ten seconds")
+            match self.response.chunk().await {
+                Ok(Some(bytes)) => self.read.push_str(std::str::from_utf8(&bytes).unwrap()),
+                Ok(None) | Err(_) => return None,
+            }
+        }
     }
 
     /// The response in the next event.

@@ -41,18 +41,21 @@ impl Watcher {
 
     /// The next message of the protocol; a close is `{"closed": code}`.
     pub async fn hear(&mut self) -> Value {
-        let heard = async {
-            loop {
-                match self.socket.next().await {
-                    Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
-                    Some(Ok(Message::Close(frame))) => return json!({"closed": frame.map(|f| u16::from(f.code))}),
-                    Some(Ok(_)) => {}
-                    Some(Err(e)) => return json!({"broken": e.to_string()}),
-                    None => return json!({"closed": null}),
-                }
+        let heard = tokio::time::timeout(std::time::Duration::from_secs(10), self.listen()).await;
+        heard.expect("nothing heard within ten seconds")
+    }
+
+    /// The same, however long it takes.
+    pub async fn listen(&mut self) -> Value {
+        loop {
+            match self.socket.next().await {
+                Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Message::Close(frame))) => return json!({"closed": frame.map(|f| u16::from(f.code))}),
+                Some(Ok(_)) => {}
+                Some(Err(e)) => return json!({"broken": e.to_string()}),
+                None => return json!({"closed": null}),
             }
-        };
-        tokio::time::timeout(std::time::Duration::from_secs(10), heard).await.expect("nothing heard within ten seconds")
+        }
     }
 
     /// The next event of the subscription.

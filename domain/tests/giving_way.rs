@@ -37,6 +37,7 @@ fn request(order: &Order, n: u32, gateway: Gateway) -> OpenPayment {
         notify_url: "https://pay.example.com/notify".into(),
         payer_id: None,
         return_url: None,
+        payer_address: None,
     }
 }
 

@@ -626,7 +626,6 @@ mod tests {
             ("PAYONCE_PUBLIC_URL", "ftp://x", "https://"),
             ("PAYONCE_WS_PER_PROCESS", "0", "from 1"),
             ("PAYONCE_LOG_FORMAT", "xml", "neither json nor pretty"),
-            ("PAYONCE_RATE_PER_SUBJECT", "5", "leave it unset"),
             ("PAYONCE_JWKS_FILE", "/nowhere/jwks.json", "/nowhere/jwks.json"),
         ];
         for (variable, value, hint) in cases {

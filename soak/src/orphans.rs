@@ -1,6 +1,7 @@
 //! How long operations whose holder died wait for somebody to go on with them.
 
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,7 @@ impl Watch {
 
 async fn look_on(site: Arc<Site>, slowest: Arc<Mutex<Duration>>) {
     let mut waiting: HashMap<i64, Duration> = HashMap::new();
+    let mut starts = 0;
     loop {
         let Ok(look) = site.look().await else {
             tokio::time::sleep(Duration::from_millis(250)).await;
@@ -40,6 +42,12 @@ async fn look_on(site: Arc<Site>, slowest: Arc<Mutex<Duration>>) {
         let mut last = Instant::now();
         // A store that is frozen or gone answers late or not at all: such a look starts the count anew.
         while let Ok(orphans) = judge::orphans(&look).await {
+            // A process that is alone goes on with nothing while it is dead: the count begins when it is started.
+            let started = site.starts.load(Relaxed);
+            if site.ports.len() == 1 && started != starts {
+                waiting.clear();
+                starts = started;
+            }
             let step = last.elapsed();
             last = Instant::now();
             if step < Duration::from_secs(1) {

@@ -39,6 +39,8 @@ pub struct Site {
     pub ports: Vec<u16>,
     /// How often a process of Payonce was killed, or died as told.
     pub kills: AtomicU64,
+    /// How often a process was started.
+    pub starts: AtomicU64,
     /// Who is told what happens, where RabbitMQ is.
     pub consumer: Option<Consumer>,
     /// For the harness' own questions to the sandbox.
@@ -91,6 +93,7 @@ impl Site {
             to_gateway: Proxy::start(vec![sandbox_port], seed + 1).await?,
             sandbox: url,
             kills: AtomicU64::new(0),
+            starts: AtomicU64::new(0),
             consumer: None,
             http,
             processes: ports.iter().map(|_| Mutex::new(None)).collect(),
@@ -120,6 +123,7 @@ impl Site {
             let mut command = self.command(n, failpoints)?;
             command.arg("serve");
             let mut process = Process::start("Payonce", command, &log)?;
+            self.starts.fetch_add(1, Relaxed);
             let up = process.until(async || self.http.get(&ready).send().await.is_ok()).await;
             let aborted = process.was_aborted();
             *place = Some(process);

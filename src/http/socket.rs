@@ -207,7 +207,7 @@ pub(super) async fn upgrade(
         .max_write_buffer_size(WRITE)
         .max_message_size(READ)
         .max_frame_size(READ)
-        .on_upgrade(move |socket| connection::serve(sockets, socket, (verified, address), place))
+        .on_upgrade(move |socket| connection::serve(sockets, socket, (verified.map(Box::new), address), place))
 }
 
 pub(super) fn refuse(status: StatusCode, code: &'static str, message: &str) -> Response {

@@ -13,14 +13,15 @@ impl Payments {
     /// recorded or another has taken over, and whoever goes on may come to its next number.
     pub(super) async fn ask(&self, running: Running<'_>, order: &OrderId, payment: PaymentId) -> Option<PaymentId> {
         match self.open_at_gateway(Some(running), order, &payment, Sending::First).await {
-            Ok(came_to) => Some(came_to),
+            Ok(came_to) if !running.lease.is_lost() => return Some(came_to),
+            Ok(_) => {}
             Err(e) => {
                 tracing::warn!(%order, %payment, error = %e, "the answer is not recorded; the scheduler goes on with it");
-                let operation = running.operation;
-                let claim = self.0.store.claim_of(&operation.subject, operation.key.as_str()).await.ok().flatten();
-                claim.filter(|claim| claim.state == ClaimState::Done)?.payment
             }
         }
+        let operation = running.operation;
+        let claim = self.0.store.claim_of(&operation.subject, operation.key.as_str()).await.ok().flatten();
+        claim.filter(|claim| claim.state == ClaimState::Done)?.payment
     }
 
     /// Opens an attempt, or the operation's next ones while the gateway knows their numbers already; returns the

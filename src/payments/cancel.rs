@@ -34,6 +34,10 @@ impl Payments {
             if order.closing.is_some() {
                 payments.tell(&order);
                 payments.end_cancel(&lease, &order.id).await?;
+                // Who has taken it over may find that the order is paid, and take the claim back.
+                if lease.is_lost() {
+                    return Ok(Worked::Taken);
+                }
             }
             Ok(Worked::New { order: order.id, payment: None, refund: None })
         })

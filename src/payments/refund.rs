@@ -337,10 +337,9 @@ impl Payments {
         }
         let gateway = order.payment(&ours.payment).ok_or(PaymentError::NotFound("payment"))?.gateway();
         match self.gateway(gateway)?.find_refund(refund, &ours.payment).await {
-            Ok(Some(found)) if found.amount == ours.amount => self.learn_refund(lease, id, refund, &found).await,
-            // It never arrived: the same number again. Nor is it believed to be of another amount before the gateway
-            // has refused it as such.
-            Ok(_) => self.send_refund(lease, id, refund, sending).await,
+            Ok(Some(found)) => self.learn_refund(lease, id, refund, &found).await,
+            // It never arrived: the same number again.
+            Ok(None) => self.send_refund(lease, id, refund, sending).await,
             Err(e) => self.refund_undecided(lease, id, refund, sending, &e).await,
         }
     }

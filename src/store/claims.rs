@@ -1,5 +1,7 @@
 //! Claims: the row that grants the right to act, its lease and its fence.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::{
@@ -64,6 +66,19 @@ pub struct Lease {
     pub fence: i64,
     /// The holder's random token.
     pub holder: String,
+    /// See [`Lease::is_lost`].
+    lost: Arc<AtomicBool>,
+}
+
+impl Lease {
+    fn new(seq: i64, fence: i64, holder: String) -> Self {
+        Self { seq, fence, holder, lost: Arc::default() }
+    }
+
+    /// The operation was to be finished and somebody else had taken it over: what it comes to is theirs to say.
+    pub fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
 }
 
 impl Tx {
@@ -123,7 +138,7 @@ impl Tx {
             row.map(|r| r.try_get("", "seq")).transpose()?
         };
         crash_point!("after_claim");
-        Ok(seq.map(|seq| Lease { seq, fence: 0, holder: holder.unwrap_or_default() }))
+        Ok(seq.map(|seq| Lease::new(seq, 0, holder.unwrap_or_default())))
     }
 
     /// Marks the operation as done. False: somebody took it over; what this transaction learned is still
@@ -138,7 +153,9 @@ impl Tx {
             .filter(Column::LeaseHolder.eq(lease.holder.as_str()))
             .exec(&self.inner)
             .await?;
-        Ok(done.rows_affected == 1)
+        let ours = done.rows_affected == 1;
+        lease.lost.fetch_or(!ours, Ordering::Relaxed);
+        Ok(ours)
     }
 
     /// Points the claim at the payment that its operation goes on with. False: somebody took it over.
@@ -195,11 +212,9 @@ impl Store {
             return Ok(None);
         }
         let row = Entity::find_by_id(seq).one(&self.write).await?;
-        Ok(row.filter(|r| r.lease_holder.as_deref() == Some(holder)).map(|r| Lease {
-            seq,
-            fence: r.fence,
-            holder: holder.to_owned(),
-        }))
+        Ok(row
+            .filter(|r| r.lease_holder.as_deref() == Some(holder))
+            .map(|r| Lease::new(seq, r.fence, holder.to_owned())))
     }
 
     /// Prolongs a lease that is still ours. False: it is not.

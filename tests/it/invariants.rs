@@ -14,7 +14,7 @@ on_every_store!(each_finds_its_violation);
 
 /// What breaks each of them, on an order that is paid and partly refunded, one that is being paid and one that is
 /// closed.
-const PLANTED: [(&str, &[&str]); 32] = [
+const PLANTED: [(&str, &[&str]); 33] = [
     ("one_winner", &["UPDATE orders SET winner = 'pay_other' WHERE status = 'PARTIALLY_REFUNDED'"]),
     ("paid_by_winner", &["UPDATE payments SET winner_of = NULL"]),
     ("winner_pays_total", &["UPDATE orders SET total_minor = total_minor + 1"]),
@@ -41,6 +41,7 @@ const PLANTED: [(&str, &[&str]); 32] = [
     ("one_live_attempt", &["UPDATE orders SET open_payment = 'pay_other' WHERE status = 'PAYING'"]),
     ("daily_sums", &["UPDATE customer_days SET sum_minor = sum_minor + 1"]),
     ("events_without_gap", &["DELETE FROM events WHERE version = 2"]),
+    ("events_go_out", &["UPDATE orders SET webhook_version = version + 1"]),
     ("lease_is_short", &["UPDATE operations SET state = 'RUNNING', lease_until = '2020-01-01 00:00:00'"]),
     ("one_charge_per_number", &["UPDATE payments SET gateway_transaction_id = '1'"]),
     ("one_payment_per_number", &["INSERT INTO payments SELECT * FROM payments"]),

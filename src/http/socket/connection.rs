@@ -46,7 +46,7 @@ fn close<T>(code: u16, reason: impl Into<String>) -> Result<T, End> {
 pub(super) async fn serve(
     sockets: Arc<Sockets>,
     socket: WebSocket,
-    (verified, address): (Option<Verified>, IpAddr),
+    (verified, address): (Option<Box<Verified>>, IpAddr),
     place: Place,
 ) {
     let mut connection = Connection {
@@ -87,7 +87,7 @@ const TOO_BIG: u16 = 1009;
 struct Connection {
     sockets: Arc<Sockets>,
     socket: WebSocket,
-    verified: Option<Verified>,
+    verified: Option<Box<Verified>>,
     address: IpAddr,
     place: Place,
     acknowledged: bool,
@@ -218,12 +218,12 @@ impl Connection {
         };
         match verified {
             Ok(None) => {}
-            Ok(Some(verified)) => self.verified = Some(verified),
+            Ok(Some(verified)) => self.verified = Some(Box::new(verified)),
             Err(TokenError::Expired) => return close(4403, "Token expired"),
             Err(TokenError::Invalid(_)) => return close(4403, "Forbidden"),
             Err(TokenError::Unchecked) => return close(1013, "Tokens cannot be checked right now"),
         }
-        if let Some(Verified { caller, .. }) = &self.verified {
+        if let Some(caller) = self.verified.as_ref().map(|verified| &verified.caller) {
             if self.sockets.access.one_of(&caller.subject).is_err() {
                 return close(1013, "Too many requests of yours");
             }

@@ -113,7 +113,8 @@ mod tests {
     #[test]
     fn a_wrong_value_names_its_variable_and_shows_no_secret() {
         let url = ("PAYONCE_WEBHOOK_URL", "https://shop.example.com/hook");
-        let cases: [(&[(&str, &str)], &str, &str); 9] = [
+        type Given<'a> = &'a [(&'a str, &'a str)];
+        let cases: [(Given<'_>, &str, &str); 9] = [
             (&[("PAYONCE_AMQP_URL", "http://u:hunter2@x")], "PAYONCE_AMQP_URL", "amqps://user"),
             (&[("PAYONCE_AMQP_URL", "amqp://u:hunter2@/x")], "PAYONCE_AMQP_URL", "amqps://user"),
             (&[("PAYONCE_AMQP_EXCHANGE", "amq.topic")], "PAYONCE_AMQP_EXCHANGE", "127"),

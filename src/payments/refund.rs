@@ -251,7 +251,11 @@ impl Payments {
             // another amount was made with what the store has lost, and is what it is.
             Err(GatewayError::Refused(refusal)) => match gateway.find_refund(refund, &request.payment).await {
                 Ok(Some(answer)) => {
-                    self.change(id, None, |order, now| Ok(order.refund_was_of(refund, answer.amount, now))).await?;
+                    self.change(id, None, |order, now| {
+                        order.refund_was_of(refund, answer.amount, now);
+                        Ok(())
+                    })
+                    .await?;
                     self.learn_refund(lease, id, refund, &answer).await
                 }
                 Ok(None) => {

@@ -78,11 +78,15 @@ impl Fault {
 
     /// Whether the store itself is broken: who follows an order may have to wait for it.
     pub const fn breaks_the_store(self) -> bool {
-        match self {
-            Self::DatabaseCrash | Self::DatabaseSessions | Self::DatabaseFreeze | Self::LostCommits => true,
-            Self::Rewind | Self::Everything => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::DatabaseCrash
+                | Self::DatabaseSessions
+                | Self::DatabaseFreeze
+                | Self::LostCommits
+                | Self::Rewind
+                | Self::Everything
+        )
     }
 
     /// What a round of it is worth, in ordinary rounds: those that add kills up get more time.

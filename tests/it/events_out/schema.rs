@@ -84,7 +84,8 @@ fn it_names_every_type_once() {
         .collect();
     let mut all: Vec<&str> = EventType::ALL.iter().map(|kind| kind.name()).collect();
     let mut named = names.clone();
-    (named.sort_unstable(), all.sort_unstable());
+    named.sort_unstable();
+    all.sort_unstable();
     assert_eq!(named, all);
     let words = include_str!("../../../docs/events.md");
     for name in names {

@@ -19,7 +19,21 @@ pub async fn copy(site: &Site) -> Result<()> {
         Backend::Sqlite => files(&site.database, &format!("{}.copy", site.database))?,
         _ => {
             let server = site.postgres().ok_or("only SQLite and PostgreSQL are rewound")?;
-            server.command(&format!("CREATE DATABASE {0}_copy TEMPLATE {0}", site.database)).await?;
+            // Who looks on from here, or has just died, still has a session there: it is not copied then.
+            let ends = format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}' AND pid <> pg_backend_pid()",
+                site.database
+            );
+            let copy = format!("CREATE DATABASE {0}_copy TEMPLATE {0}", site.database);
+            let mut tries = 0;
+            loop {
+                server.command(&ends).await?;
+                match server.command(&copy).await {
+                    Err(_) if tries < 20 => tries += 1,
+                    done => break done?,
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
         }
     }
     start_all(site).await

@@ -42,7 +42,7 @@ pub(super) enum Failure {
 /// Longer than any outlet takes for one event.
 pub(super) const SEND_WITHIN: Duration = Duration::seconds(15);
 /// What a process took and did not tell is taken by another one after this.
-const LEASE: Duration = Duration::seconds(30);
+const LEASE: Duration = Duration::seconds(45);
 /// Events of one order that are told in a row, before others have their turn.
 const IN_A_ROW: u64 = 20;
 /// How long an event is told again and again before it becomes a dead letter.

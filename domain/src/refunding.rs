@@ -171,7 +171,8 @@ impl Order {
         true
     }
 
-    /// The gateway has refused this refund and knows it with another amount: it was made before, and lost here since. What was reserved for it becomes that amount, if it fits; else nothing changes.
+    /// The gateway has refused this refund and knows it with another amount: it was made before, and lost here since.
+    /// What was reserved for it becomes that amount, if it fits; else nothing changes.
     pub fn refund_was_of(&mut self, id: &RefundId, amount: Money, now: Timestamp) {
         let Some(refund) = self.refund(id).filter(|r| r.is_open() && r.sent && r.amount.currency == amount.currency)
         else {
